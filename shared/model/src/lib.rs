@@ -1,0 +1,29 @@
+//! The words of the system as types: ids, states, triggers, workloads and the data of events.
+//!
+//! Only serde is known here: no I/O, no clock, no database. What crosses a border (a request, a row, an event) becomes
+//! one of these types there, once; inside, nothing is compared as text.
+
+mod broker;
+mod decision;
+pub mod git;
+mod glob;
+mod id;
+mod job;
+mod role;
+mod trigger;
+mod workload;
+
+pub use broker::Broker;
+pub use decision::{Clause, Verdict};
+pub use glob::{Glob, GlobError};
+pub use id::{
+    BindingId, DeliveryId, EventId, IdError, JobId, PersonId, RevisionId, TenantId, TriggerId,
+    WorkloadId,
+};
+pub use job::{
+    CancelOutcome, DEPTH_MAX, FinishReport, JobQueued, JobState, JobUpdate, KeyMode, LogLine,
+    LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
+};
+pub use role::{DatabaseRole, Role};
+pub use trigger::{GitTrigger, TriggerKind, Vendor};
+pub use workload::{Host, HostError, RevisionState, SourceKind};
