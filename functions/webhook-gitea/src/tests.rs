@@ -1,0 +1,167 @@
+use model::git::ChangedPaths;
+use serde_json::{Value, json};
+use webhook::conformance::{self, Dialect};
+use webhook::{Normalised, Signed};
+
+use super::*;
+
+const ID: &str = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+
+/// Forgejo and Gitea send the headers of those that came before them, too.
+const GOGS: Dialect = Dialect {
+    headers: |event, digits| {
+        vec![
+            ("x-gogs-event", event.to_owned()),
+            ("x-gogs-delivery", ID.to_owned()),
+            ("x-gogs-signature", digits.to_owned()),
+        ]
+    },
+    form_signs: Signed::Payload,
+};
+
+const GITEA: Dialect = Dialect {
+    headers: |event, digits| {
+        let mut headers = (GOGS.headers)(event, digits);
+        headers.extend([
+            ("x-gitea-event", event.to_owned()),
+            ("x-gitea-delivery", ID.to_owned()),
+            ("x-gitea-signature", digits.to_owned()),
+            ("x-github-event", event.to_owned()),
+            ("x-github-delivery", ID.to_owned()),
+            ("x-hub-signature", "sha1=".to_owned()),
+            ("x-hub-signature-256", format!("sha256={digits}")),
+        ]);
+        headers
+    },
+    form_signs: Signed::Payload,
+};
+
+const FORGEJO: Dialect = Dialect {
+    headers: |event, digits| {
+        let mut headers = (GITEA.headers)(event, digits);
+        headers.extend([
+            ("x-forgejo-event", event.to_owned()),
+            ("x-forgejo-delivery", ID.to_owned()),
+            ("x-forgejo-signature", digits.to_owned()),
+        ]);
+        headers
+    },
+    form_signs: Signed::Payload,
+};
+
+mod gitea {
+    use super::*;
+    webhook::conformance!(Gitea, GITEA, "testdata/gitea");
+}
+
+mod forgejo {
+    use super::*;
+    webhook::conformance!(Gitea, FORGEJO, "testdata/forgejo");
+}
+
+mod gogs {
+    use super::*;
+    webhook::conformance!(Gitea, GOGS, "testdata/gogs");
+}
+
+fn push() -> Value {
+    serde_json::from_str(include_str!("../testdata/gitea/push.branch.json")).expect("a fixture")
+}
+
+fn parsed(payload: &Value) -> Result<Parsed, ParseError> {
+    conformance::parse::<Gitea>(GITEA, "push", payload.to_string().as_bytes())
+}
+
+fn changed_paths(payload: &Value) -> ChangedPaths {
+    match parsed(payload).expect("a push") {
+        Parsed::Events(mut events) => match events.pop() {
+            Some(Normalised::Pushed(pushed)) => pushed.changed_paths,
+            other => panic!("not a push: {other:?}"),
+        },
+        other => panic!("not a push: {other:?}"),
+    }
+}
+
+fn unknown(reason: &str) -> ChangedPaths {
+    let reason = reason.to_owned();
+    ChangedPaths::Unknown { reason }
+}
+
+#[test]
+fn others_read_the_same_in_payloads_they_recorded() {
+    if let Some(webhooks) = conformance::recorded_by_others(env!("CARGO_MANIFEST_DIR")) {
+        assert_eq!(
+            conformance::agrees_with_others::<Gitea>(GITEA, &webhooks, "gitea"),
+            19
+        );
+        assert_eq!(
+            conformance::agrees_with_others::<Gitea>(FORGEJO, &webhooks, "gitea"),
+            19
+        );
+        assert_eq!(
+            conformance::agrees_with_others::<Gitea>(GOGS, &webhooks, "gogs"),
+            17
+        );
+    }
+}
+
+#[test]
+fn fewer_commits_than_there_were_leave_the_paths_unknown() {
+    let mut cut = push();
+    cut["total_commits"] = json!(7);
+    assert_eq!(
+        changed_paths(&cut),
+        unknown("1 of the push's 7 commits are listed")
+    );
+
+    let mut silent = push();
+    silent
+        .as_object_mut()
+        .expect("an object")
+        .remove("total_commits");
+    assert!(matches!(changed_paths(&silent), ChangedPaths::Known { .. }));
+    let commit = silent["commits"][0].clone();
+    silent["commits"] = vec![commit; 5].into();
+    let reason = "5 commits are listed, and not how many there were";
+    assert_eq!(changed_paths(&silent), unknown(reason));
+}
+
+#[test]
+fn a_new_branch_leaves_the_paths_unknown() {
+    let mut new = push();
+    new["before"] = json!("0".repeat(40));
+    let reason = "of a new branch the last commits are listed, whoever pushed them";
+    assert_eq!(changed_paths(&new), unknown(reason));
+}
+
+#[test]
+fn no_list_of_commits_is_an_empty_one() {
+    let mut none = push();
+    none["commits"] = Value::Null;
+    assert_eq!(changed_paths(&none), unknown("the push lists no commits"));
+}
+
+#[test]
+fn the_body_of_github_is_refused() {
+    let mut github = push();
+    github["pusher"] = json!({"name": "ann", "email": "ann@example.test"});
+    let error = parsed(&github).expect_err("a body of GitHub").to_string();
+    assert!(error.contains("pusher: missing field `login`"), "{error}");
+}
+
+#[test]
+fn a_bad_signature_of_forgejo_is_not_rescued_by_a_good_one_of_gitea() {
+    for bad in ["", &"0".repeat(64)] {
+        let payload = push().to_string();
+        let mut headers = conformance::signed(FORGEJO, "push", payload.as_bytes());
+        headers.insert(
+            "x-forgejo-signature",
+            bad.parse().expect("a header's value"),
+        );
+        let delivery = Delivery::new(headers, payload.into());
+        assert!(
+            delivery.verify::<Gitea>(&conformance::secrets()).is_err(),
+            "{bad:?}"
+        );
+    }
+}

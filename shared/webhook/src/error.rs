@@ -1,0 +1,112 @@
+//! Why a delivery is refused.
+
+use model::Vendor;
+
+/// How many characters of a sender's text an error repeats.
+const REPEATED_CHARS_MAX: usize = 300;
+
+/// Why a signature does not hold. The sender gets one answer for all of them; the reason is for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// The header is not there, or empty, as a hook without a secret sends it.
+    #[error("there is no {0} header, or it is empty: give the hook the trigger's secret")]
+    Missing(&'static str),
+    /// The header is there more than once, so that it says two things.
+    #[error("the {0} header is there more than once")]
+    Repeated(&'static str),
+    /// The header is not exactly the prefix and 64 lower-case hexadecimal digits.
+    #[error(
+        "the {0} header is not a SHA-256 signature: 64 lower-case hexadecimal digits are expected"
+    )]
+    Malformed(&'static str),
+    /// The form has no single `payload` field, which is what its sender signs.
+    #[error("the form has no single `payload` field, which is what is signed")]
+    NoPayload,
+    /// Neither secret made this signature, or the trigger has no secret.
+    #[error("the signature in {0} was not made with the trigger's secret over this body")]
+    Mismatch(&'static str),
+}
+
+/// Why a header cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderProblem {
+    /// It is not there.
+    #[error("is missing")]
+    Missing,
+    /// It is there more than once.
+    #[error("is there more than once")]
+    Repeated,
+    /// It is not visible ASCII.
+    #[error("is not visible ASCII")]
+    NotText,
+}
+
+/// Why the payload of a verified delivery cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The content type or encoding is not one that is read.
+    #[error(
+        "{given} is not supported: send application/json or application/x-www-form-urlencoded, not compressed"
+    )]
+    UnsupportedMedia {
+        /// What the request says it is.
+        given: String,
+    },
+    /// The headers are those of a sender that has a URL of its own.
+    #[error(
+        "this is a delivery of {claimed}, and this URL is for {here}: use the URL for {claimed}"
+    )]
+    OtherVendor {
+        /// Whose headers they are.
+        claimed: Vendor,
+        /// Whom this URL is for.
+        here: &'static str,
+    },
+    /// No header says what the payload is.
+    #[error("no header says which event this is, such as x-github-event or x-gitea-event")]
+    NoSender,
+    /// A header that says what the payload is cannot be used.
+    #[error("the {name} header {problem}")]
+    Header {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: HeaderProblem,
+    },
+    /// The payload is not what its headers say.
+    #[error("the payload is not what this sender sends: {at}: {problem}")]
+    Malformed {
+        /// Where: a path such as `commits[3].id`, or a byte.
+        at: String,
+        /// What was found and what is expected.
+        problem: String,
+    },
+}
+
+impl ParseError {
+    /// A malformed payload. What is repeated of it is cut, and its control characters are escaped.
+    #[must_use]
+    pub fn malformed(at: &str, problem: &str) -> Self {
+        Self::Malformed {
+            at: printable(at),
+            problem: printable(problem),
+        }
+    }
+}
+
+/// A sender's text, safe to show and to store: short and without control characters.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(REPEATED_CHARS_MAX)
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect();
+    if text.chars().nth(REPEATED_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,41 @@
+//! Webhooks: what a vendor sends becomes facts in our own words, and only after its signature held.
+//!
+//! A request is a [`Delivery<Raw>`]. [`Delivery::verify`] turns it into a [`Delivery<Verified>`], the only one whose
+//! payload can be read; [`Delivery::parse`] turns that into [`Parsed`]. A [`Vendor`] is those two steps for one kind of
+//! sender. Everything here is pure: no I/O, no clock.
+//!
+//! Reading a payload whose signature nobody checked does not compile:
+//!
+//! ```compile_fail
+//! # use webhook::{Delivery, Raw};
+//! fn read(delivery: &Delivery<Raw>) {
+//!     let _ = delivery.json::<serde_json::Value>();
+//! }
+//! ```
+//!
+//! ```
+//! # use webhook::{Delivery, Verified};
+//! fn read(delivery: &Delivery<Verified>) {
+//!     let _ = delivery.json::<serde_json::Value>();
+//! }
+//! ```
+
+pub mod conformance;
+mod delivery;
+mod error;
+mod form;
+pub mod git;
+mod headers;
+mod json;
+mod sender;
+mod signature;
+mod text;
+mod vendor;
+
+pub use delivery::{Delivery, Raw, Verified};
+pub use error::{BadSignature, HeaderProblem, ParseError};
+pub use headers::stored as stored_headers;
+pub use sender::{SENDERS, Sender, sender};
+pub use signature::{HmacSha256, Secrets, Signed, Which};
+pub use text::{Line, Name, Text};
+pub use vendor::{Normalised, Parsed, Vendor};
