@@ -1,0 +1,89 @@
+//! How connections are opened and which failures pass by themselves.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use model::DatabaseRole;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+/// How long a statement may take. Every statement of ours is bounded by a limit on rows; longer means trouble.
+const STATEMENT_TIMEOUT: &str = "15s";
+
+/// A transaction that forgot to end is ended by the server.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
+
+/// A connection is replaced after this time, so that a silently dead one does not stay for ever.
+const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Where and how to connect.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// `postgres://user:password@host:port/database`. May be a login that is the role itself or one that may become it.
+    pub url: SecretString,
+    /// The role to work under.
+    pub role: DatabaseRole,
+    /// Connections at most.
+    pub connections_max: u32,
+    /// How long to wait for one before saying that the database is not available.
+    pub acquire_timeout: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL cannot be read. It is not repeated: it may hold a password.
+    #[error("DATABASE_URL is not of the form postgres://user:password@host:port/database")]
+    Url(#[source] sqlx::Error),
+}
+
+impl Connect {
+    /// A pool that opens connections when they are needed: a database that is down is no reason not to start.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub(crate) fn pool(&self) -> Result<PgPool, ConnectError> {
+        let options = PgConnectOptions::from_str(self.url.expose_secret())
+            .map_err(ConnectError::Url)?
+            .application_name(self.role.postgres())
+            .options([
+                ("role", self.role.postgres()),
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                (
+                    "idle_in_transaction_session_timeout",
+                    IDLE_IN_TRANSACTION_TIMEOUT,
+                ),
+                ("search_path", "pg_catalog"),
+                ("timezone", "UTC"),
+            ]);
+        Ok(PgPoolOptions::new()
+            .max_connections(self.connections_max)
+            .acquire_timeout(self.acquire_timeout)
+            .max_lifetime(LIFETIME_MAX)
+            // A round trip for each use would cost more than the statement; broken connections show at the statement.
+            .test_before_acquire(false)
+            .connect_lazy_with(options))
+    }
+}
+
+/// Whether a failure is expected to pass by itself: the server restarts, a connection broke, two transactions met.
+/// What was asked may or may not have happened; it may be asked again if it is idempotent.
+#[must_use]
+pub fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || matches!(
+                    code.as_ref(),
+                    // Shutting down, starting, read-only after a failover, lost a race, too many clients, disk full.
+                    "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" | "53300" | "53100" | "57014" | "55P03"
+                )
+        }),
+        _ => false,
+    }
+}

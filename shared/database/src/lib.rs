@@ -1,0 +1,15 @@
+//! The only holder of database connections. There is no raw pool: a function gets [`SystemDb`] (single statements under a
+//! narrow role, over all tenants) or [`TenantDb`] (one transaction with the tenant set, row level security forced).
+//!
+//! Which one works is decided by the Postgres role that the process was given, not by this crate: under the role
+//! `switchyard_tenant` the queue's functions are refused by the database, whatever the code tries.
+
+mod connect;
+mod migrate;
+mod system;
+mod tenant;
+
+pub use connect::{ConnectError, Connect, is_passing};
+pub use migrate::{MIGRATOR, MigrateError, migrate};
+pub use system::SystemDb;
+pub use tenant::{TenantDb, TenantTx};

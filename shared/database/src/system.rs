@@ -1,0 +1,57 @@
+//! Single statements over all tenants.
+
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgListener, PgPool};
+
+use crate::{Connect, ConnectError};
+
+/// The database as webhooks, dispatch, tasks, reconcilers, relay and site see it: functions that are each one statement
+/// and one transaction, and the narrow grants of `switchyard_system`. It cannot begin a transaction.
+#[derive(Debug, Clone)]
+pub struct SystemDb {
+    pool: PgPool,
+}
+
+impl SystemDb {
+    /// Connects when first used.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(connect: &Connect) -> Result<Self, ConnectError> {
+        Ok(Self {
+            pool: connect.pool()?,
+        })
+    }
+
+    /// A connection for one statement after another, each its own transaction. For `queue` and `store`, which hold all
+    /// SQL.
+    ///
+    /// # Errors
+    /// When the database is not available within the acquire timeout.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        self.pool.acquire().await
+    }
+
+    /// A connection that listens, apart from the pool's.
+    ///
+    /// # Errors
+    /// When the database is not available.
+    pub async fn listener(&self) -> Result<PgListener, sqlx::Error> {
+        PgListener::connect_with(&self.pool).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        let mut conn = self.acquire().await?;
+        sqlx::Connection::ping(&mut *conn).await
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,136 @@
+//! Adding jobs.
+
+use chrono::{DateTime, Utc};
+use model::{JobId, KeyMode, TaskPolicy, TenantId, WorkloadId};
+use sqlx::PgConnection;
+
+/// A job to be.
+#[derive(Debug, Clone)]
+pub struct NewJob<'a> {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The task's name.
+    pub task: &'a str,
+    /// What to do.
+    pub payload: &'a serde_json::Value,
+    /// A named queue: one job at a time, in order.
+    pub queue_name: Option<&'a str>,
+    /// At most one job with this key is pending and one is worked on.
+    pub key: Option<(&'a str, KeyMode)>,
+    /// Smaller comes first within its lane.
+    pub priority: i32,
+    /// Not before; at once when none is given.
+    pub run_at: Option<DateTime<Utc>>,
+    /// Tries that count; the task's number when none is given.
+    pub attempts_max: Option<i32>,
+    /// What it works on.
+    pub workload: Option<WorkloadId>,
+    /// Who asked for it.
+    pub actor: Option<&'a str>,
+}
+
+impl<'a> NewJob<'a> {
+    /// A job with nothing special about it.
+    #[must_use]
+    pub const fn new(tenant: TenantId, task: &'a str, payload: &'a serde_json::Value) -> Self {
+        Self {
+            tenant,
+            task,
+            payload,
+            queue_name: None,
+            key: None,
+            priority: 0,
+            run_at: None,
+            attempts_max: None,
+            workload: None,
+            actor: None,
+        }
+    }
+}
+
+/// What became of a new job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is queued.
+    Added(JobId),
+    /// Its key has seen a newer one: it is in the archive already.
+    Superseded(JobId),
+    /// The queued one with its key stays.
+    Kept(JobId),
+}
+
+impl Added {
+    /// The job that stands for the request now.
+    #[must_use]
+    pub const fn job(self) -> JobId {
+        match self {
+            Self::Added(job) | Self::Superseded(job) | Self::Kept(job) => job,
+        }
+    }
+}
+
+/// Adds a job, in the caller's transaction if there is one.
+///
+/// # Errors
+/// When the database does not answer or refuses a value that is too long.
+pub async fn enqueue(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Added, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        select job_id as "job_id!", outcome as "outcome!"
+        from switchyard.add_job(
+            $1, $2, $3,
+            p_queue_name => $4,
+            p_key => $5,
+            p_key_mode => $6::text::switchyard.key_mode,
+            p_priority => $7,
+            p_run_at => $8,
+            p_attempts_max => $9,
+            p_workload_id => $10,
+            p_actor => $11
+        )
+        "#,
+        job.tenant.uuid(),
+        job.task,
+        job.payload,
+        job.queue_name,
+        job.key.map(|(key, _)| key),
+        job.key.map_or(KeyMode::Replace, |(_, mode)| mode).as_str(),
+        job.priority,
+        job.run_at,
+        job.attempts_max,
+        job.workload.map(WorkloadId::uuid),
+        job.actor,
+    )
+    .fetch_one(conn)
+    .await?;
+    let id = JobId(row.job_id);
+    match row.outcome.as_str() {
+        "added" => Ok(Added::Added(id)),
+        "superseded" => Ok(Added::Superseded(id)),
+        "kept" => Ok(Added::Kept(id)),
+        other => Err(sqlx::Error::Decode(
+            format!("add_job answered {other:?}").into(),
+        )),
+    }
+}
+
+/// Makes a task known with its policy. An operator's changes of a task that is known already stay. For migrations.
+///
+/// # Errors
+/// When the login is not the owner or the database does not answer.
+pub async fn know_task(
+    conn: &mut PgConnection,
+    name: &str,
+    policy: &TaskPolicy,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "select switchyard.know_task($1, $2, make_interval(secs => $3), make_interval(secs => $4))",
+        name,
+        policy.attempts_max,
+        policy.attempt_time_max.as_secs_f64(),
+        policy.backoff_max.as_secs_f64(),
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}

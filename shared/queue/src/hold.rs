@@ -1,0 +1,347 @@
+//! What the holder of a job may do: everything here carries the epoch.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use model::{FinishReport, JobId, JobState, LogLine, TenantId, Waiting};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::Queue;
+
+/// The right to write to a job: its id and the number of the claim. A later claim ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// The job.
+    pub job: JobId,
+    /// The fencing token.
+    pub epoch: i64,
+}
+
+/// A job as its claim returns it.
+#[derive(Debug, Clone)]
+pub struct ClaimedJob {
+    /// The right to write to it.
+    pub hold: Hold,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its task.
+    pub task: String,
+    /// What to do.
+    pub payload: serde_json::Value,
+    /// Tries that count, this one included.
+    pub attempts: i32,
+    /// How many there may be.
+    pub attempts_max: i32,
+    /// When this attempt's time is over.
+    pub attempt_until: DateTime<Utc>,
+    /// The delivery or request it all began with.
+    pub correlation_id: Option<String>,
+    /// W3C trace context of what led here.
+    pub traceparent: Option<String>,
+    /// How often work led to work on the way here.
+    pub depth: i32,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It did what it was for.
+    Succeeded,
+    /// It never will.
+    Dead,
+    /// It stopped because it was asked to.
+    Cancelled,
+}
+
+impl Ended {
+    const fn state(self) -> JobState {
+        match self {
+            Self::Succeeded => JobState::Succeeded,
+            Self::Dead => JobState::Dead,
+            Self::Cancelled => JobState::Cancelled,
+        }
+    }
+}
+
+/// One end to record.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// By which right.
+    pub hold: Hold,
+    /// How it ended.
+    pub ended: Ended,
+    /// Why, unless it simply succeeded.
+    pub reason: Option<String>,
+    /// What it has to say.
+    pub result: Option<serde_json::Value>,
+}
+
+/// What a heartbeat found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// The job.
+    pub job: JobId,
+    /// Whether the lease was renewed. If not, stop: somebody else may hold the job.
+    pub held: bool,
+    /// Whether it should stop because somebody asked.
+    pub cancel: bool,
+}
+
+/// What a job begins to wait for.
+#[derive(Debug, Clone)]
+pub struct Wait {
+    /// For what.
+    pub waiting: Waiting,
+    /// How long at most.
+    pub deadline: Duration,
+    /// By what the work outside can be stopped.
+    pub runner: Option<serde_json::Value>,
+}
+
+impl Queue {
+    /// Takes up to `limit` ready jobs of these tasks. An empty answer does not mean that there is no work: another claim
+    /// may hold the lanes for a moment.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing was claimed, or the leases run out.
+    pub async fn claim(
+        &self,
+        worker: Uuid,
+        tasks: &[String],
+        limit: i32,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"
+            select id as "id!", epoch as "epoch!", database_id as "database_id!", task as "task!",
+                payload as "payload!", attempts as "attempts!", attempts_max as "attempts_max!",
+                attempt_until as "attempt_until!", correlation_id, traceparent, depth as "depth!"
+            from switchyard.claim_jobs($1, $2, $3, make_interval(secs => $4))
+            "#,
+            worker,
+            tasks,
+            limit,
+            lease.as_secs_f64(),
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ClaimedJob {
+                hold: Hold {
+                    job: JobId(row.id),
+                    epoch: row.epoch,
+                },
+                tenant: row.database_id.into(),
+                task: row.task,
+                payload: row.payload,
+                attempts: row.attempts,
+                attempts_max: row.attempts_max,
+                attempt_until: row.attempt_until,
+                correlation_id: row.correlation_id,
+                traceparent: row.traceparent,
+                depth: row.depth,
+            })
+            .collect())
+    }
+
+    /// Renews leases, up to the end of each attempt's time.
+    ///
+    /// # Errors
+    /// When the database does not answer; the leases then run on.
+    pub async fn heartbeat(
+        &self,
+        holds: &[Hold],
+        lease: Duration,
+    ) -> Result<Vec<Beat>, sqlx::Error> {
+        let (ids, epochs) = columns(holds);
+        let rows = sqlx::query!(
+            r#"
+            select job_id as "job_id!", held as "held!", cancel as "cancel!"
+            from switchyard.heartbeat_jobs($1, $2, make_interval(secs => $3))
+            "#,
+            &ids,
+            &epochs,
+            lease.as_secs_f64(),
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Beat {
+                job: JobId(row.job_id),
+                held: row.held,
+                cancel: row.cancel,
+            })
+            .collect())
+    }
+
+    /// Records how jobs ended, all in one transaction. A job that ended by itself although it was asked to stop keeps its
+    /// outcome; that the request came too late is recorded.
+    ///
+    /// # Errors
+    /// When the database does not answer, or refuses: nobody asked to cancel a job that is said to be cancelled.
+    pub async fn finish(
+        &self,
+        finishes: &[Finish],
+    ) -> Result<Vec<(JobId, FinishReport)>, sqlx::Error> {
+        let holds: Vec<Hold> = finishes.iter().map(|finish| finish.hold).collect();
+        let (ids, epochs) = columns(&holds);
+        let states: Vec<String> = finishes
+            .iter()
+            .map(|finish| finish.ended.state().as_str().to_owned())
+            .collect();
+        let reasons: Vec<Option<String>> =
+            finishes.iter().map(|finish| finish.reason.clone()).collect();
+        let results: Vec<Option<Json<&serde_json::Value>>> = finishes
+            .iter()
+            .map(|finish| finish.result.as_ref().map(Json))
+            .collect();
+        let rows = sqlx::query!(
+            r#"
+            select job_id as "job_id!", applied::text as applied
+            from switchyard.finish_jobs(
+                $1, $2, $3::text[]::switchyard.job_state[], $4::text[], $5::jsonb[]
+            )
+            "#,
+            &ids,
+            &epochs,
+            &states,
+            reasons.as_slice() as _,
+            results.as_slice() as _,
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        rows.into_iter()
+            .map(|row| Ok((JobId(row.job_id), report(row.applied)?)))
+            .collect()
+    }
+
+    /// Puts a job back for another try, after `delay` or else after its task's backoff; ends it when its tries are used up,
+    /// when a newer job has its key, or when it was asked to stop.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn retry(
+        &self,
+        hold: Hold,
+        error: &str,
+        delay: Option<Duration>,
+    ) -> Result<FinishReport, sqlx::Error> {
+        let state = sqlx::query_scalar!(
+            "select switchyard.retry_job($1, $2, $3, make_interval(secs => $4))::text",
+            hold.job.0,
+            hold.epoch,
+            error,
+            delay.map(|delay| delay.as_secs_f64()),
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await?;
+        report(state)
+    }
+
+    /// Puts a job back for later, the attempt uncounted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn snooze(
+        &self,
+        hold: Hold,
+        delay: Duration,
+        reason: &str,
+    ) -> Result<FinishReport, sqlx::Error> {
+        let state = sqlx::query_scalar!(
+            "select switchyard.snooze_job($1, $2, make_interval(secs => $3), $4)::text",
+            hold.job.0,
+            hold.epoch,
+            delay.as_secs_f64(),
+            reason,
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await?;
+        report(state)
+    }
+
+    /// Gives jobs back at once, the attempts uncounted: what a process does that has to leave. Returns how many it still
+    /// held.
+    ///
+    /// # Errors
+    /// When the database does not answer; the leases then run out.
+    pub async fn release(&self, holds: &[Hold]) -> Result<i32, sqlx::Error> {
+        let (ids, epochs) = columns(holds);
+        sqlx::query_scalar!(
+            r#"select switchyard.release_jobs($1, $2) as "released!""#,
+            &ids,
+            &epochs
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+
+    /// Lets a job wait for work outside, or for a person.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn wait(&self, hold: Hold, wait: &Wait) -> Result<FinishReport, sqlx::Error> {
+        let state = sqlx::query_scalar!(
+            r#"
+            select switchyard.wait_job(
+                $1, $2, $3::text::switchyard.waiting, make_interval(secs => $4), $5
+            )::text
+            "#,
+            hold.job.0,
+            hold.epoch,
+            wait.waiting.as_str(),
+            wait.deadline.as_secs_f64(),
+            wait.runner,
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await?;
+        report(state)
+    }
+
+    /// Appends lines to a job's log; those that were sent before are dropped. False when the hold is over: then nothing
+    /// was written.
+    ///
+    /// # Errors
+    /// When the database does not answer; the same lines may be sent again.
+    pub async fn append_log(&self, hold: Hold, lines: &[LogLine]) -> Result<bool, sqlx::Error> {
+        let seqs: Vec<i64> = lines.iter().map(|line| line.seq).collect();
+        let streams: Vec<String> = lines
+            .iter()
+            .map(|line| line.stream.as_str().to_owned())
+            .collect();
+        // A NUL cannot be stored in a text and means nothing in a line.
+        let texts: Vec<String> = lines
+            .iter()
+            .map(|line| line.text.replace('\0', "\u{fffd}"))
+            .collect();
+        sqlx::query_scalar!(
+            r#"select switchyard.append_log($1, $2, $3, $4, $5) as "held!""#,
+            hold.job.0,
+            hold.epoch,
+            &seqs,
+            &streams,
+            &texts
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+}
+
+fn columns(holds: &[Hold]) -> (Vec<i64>, Vec<i64>) {
+    holds
+        .iter()
+        .map(|hold| (hold.job.0, hold.epoch))
+        .unzip()
+}
+
+/// Reads the state a transition recorded; nothing stands for a hold that was over.
+fn report(state: Option<String>) -> Result<FinishReport, sqlx::Error> {
+    state.map_or(Ok(FinishReport::Stale), |name| {
+        name.parse()
+            .map(FinishReport::Applied)
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    })
+}
