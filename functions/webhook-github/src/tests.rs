@@ -41,7 +41,7 @@ fn changed_paths(payload: &Value) -> ChangedPaths {
 
 #[test]
 fn others_read_the_same_in_payloads_they_recorded() {
-    if let Some(webhooks) = conformance::recorded_by_others(env!("CARGO_MANIFEST_DIR")) {
+    if let Some(webhooks) = testkit::conformance("webhooks") {
         assert_eq!(
             conformance::agrees_with_others::<Github>(DIALECT, &webhooks, "github"),
             34

@@ -195,24 +195,6 @@ pub fn secrets() -> Secrets {
     Secrets::new(SECRET.into(), None)
 }
 
-/// Where payloads that others recorded lie: `shared/conformance/webhooks` beside the repository of a crate at this
-/// path. `None`, said aloud, when they are not there.
-///
-/// # Panics
-/// When they are not there and `CI` is `true`: there, a test that is skipped is one that failed.
-#[must_use]
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
-pub fn recorded_by_others(crate_folder: &str) -> Option<PathBuf> {
-    let webhooks = Path::new(crate_folder).join("../../../shared/conformance/webhooks");
-    if webhooks.is_dir() {
-        return Some(webhooks);
-    }
-    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!ci, "{} is not there", webhooks.display());
-    println!("skipped: {} is not there", webhooks.display());
-    None
-}
-
 /// Reads one payload that was sent as JSON, correctly signed.
 ///
 /// # Errors

@@ -49,6 +49,12 @@ impl<State> Delivery<State> {
         &self.headers
     }
 
+    /// How many bytes the body has.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The one value of a header, or `None` when it is not there.
     ///
     /// # Errors

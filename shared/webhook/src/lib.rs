@@ -2,7 +2,7 @@
 //!
 //! A request is a [`Delivery<Raw>`]. [`Delivery::verify`] turns it into a [`Delivery<Verified>`], the only one whose
 //! payload can be read; [`Delivery::parse`] turns that into [`Parsed`]. A [`Vendor`] is those two steps for one kind of
-//! sender. Everything here is pure: no I/O, no clock.
+//! sender. That much is pure: no I/O, no clock. [`endpoint`] serves it over HTTP for whoever is an [`Inbox`].
 //!
 //! Reading a payload whose signature nobody checked does not compile:
 //!
@@ -22,10 +22,12 @@
 
 pub mod conformance;
 mod delivery;
+mod endpoint;
 mod error;
 mod form;
 pub mod git;
 mod headers;
+mod inbox;
 mod json;
 mod sender;
 mod signature;
@@ -33,8 +35,10 @@ mod text;
 mod vendor;
 
 pub use delivery::{Delivery, Raw, Verified};
+pub use endpoint::{BODY_BYTES_MAX, endpoint};
 pub use error::{BadSignature, HeaderProblem, ParseError};
 pub use headers::stored as stored_headers;
+pub use inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
 pub use sender::{SENDERS, Sender, sender};
 pub use signature::{HmacSha256, Secrets, Signed, Which};
 pub use text::{Line, Name, Text};
