@@ -13,7 +13,7 @@ mod role;
 mod trigger;
 mod workload;
 
-pub use broker::Broker;
+pub use broker::{Broker, UnknownBroker};
 pub use decision::{Clause, Verdict};
 pub use glob::{Glob, GlobError};
 pub use id::{
@@ -24,6 +24,6 @@ pub use job::{
     CancelOutcome, DEPTH_MAX, FinishReport, JobQueued, JobState, JobUpdate, KeyMode, LogLine,
     LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
 };
-pub use role::{DatabaseRole, Role};
-pub use trigger::{GitTrigger, TriggerKind, Vendor};
-pub use workload::{Host, HostError, RevisionState, SourceKind};
+pub use role::{DatabaseRole, Role, UnknownRole};
+pub use trigger::{GitTrigger, TriggerKind, UnknownKind, Vendor};
+pub use workload::{Host, HostError, RevisionState, SourceKind, UnknownSource};

@@ -1,0 +1,275 @@
+//! What comes in from outside: triggers as webhooks see them, deliveries, rejections.
+
+use model::{DeliveryId, EventId, TenantId, TriggerId, TriggerKind};
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::{Keyring, SealedError, Slot, Store};
+
+/// Columns that hold sealed values, by the name that binds a value to its column.
+pub(crate) const SECRET: &str = "triggers.secret";
+pub(crate) const SECRET_PREVIOUS: &str = "triggers.secret_previous";
+/// The column of a delivery's body.
+pub const BODY: &str = "deliveries.body";
+
+/// A trigger as the endpoint of its URL needs it.
+#[derive(Debug, Clone)]
+pub struct InboxTrigger {
+    /// The trigger.
+    pub id: TriggerId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What makes it fire.
+    pub kind: TriggerKind,
+    /// What senders sign with; without one nothing is accepted.
+    pub secret: Option<SecretString>,
+    /// The secret before it, good for a while after a change.
+    pub secret_previous: Option<SecretString>,
+}
+
+/// Why a trigger could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// The database did not answer.
+    #[error("the database did not answer")]
+    Database(#[from] sqlx::Error),
+    /// The secret does not open.
+    #[error("a trigger's secret cannot be opened")]
+    Sealed(#[from] SealedError),
+    /// The secret is not text.
+    #[error("a trigger's secret is not UTF-8")]
+    NotText,
+    /// The row holds what this version does not know.
+    #[error("a trigger is of a kind that this version does not know")]
+    Kind(#[from] model::UnknownKind),
+}
+
+/// What a verified delivery turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// Events came of it.
+    Events,
+    /// It starts nothing.
+    Ignored,
+    /// The sender only tries the connection.
+    Ping,
+    /// It is not what its sender's documents say.
+    Malformed,
+}
+
+impl Accepted {
+    const fn verdict(self) -> &'static str {
+        match self {
+            Self::Events => "accepted",
+            Self::Ignored => "ignored",
+            Self::Ping => "ping",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// An event of a delivery.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Deterministic: the same delivery gives the same event.
+    pub id: EventId,
+    /// CloudEvents `type`.
+    pub ty: &'static str,
+    /// CloudEvents `source`.
+    pub source: String,
+    /// CloudEvents `subject`.
+    pub subject: Option<String>,
+    /// The data as JSON text.
+    pub data: String,
+}
+
+/// A verified delivery to be stored.
+#[derive(Debug)]
+pub struct NewDelivery<'a> {
+    /// Version 7, so that newer ids are greater.
+    pub id: DeliveryId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Through which trigger.
+    pub trigger: TriggerId,
+    /// Who sent it.
+    pub vendor: &'a str,
+    /// The sender's name for what happened.
+    pub vendor_event: Option<&'a str>,
+    /// The sender's id for the delivery.
+    pub key: Option<&'a str>,
+    /// What it is.
+    pub accepted: Accepted,
+    /// Why it starts nothing.
+    pub reason: Option<&'a str>,
+    /// Names and values, secrets masked.
+    pub headers: serde_json::Value,
+    /// As it came.
+    pub body: &'a [u8],
+    /// SHA-256 of the body.
+    pub body_sha256: [u8; 32],
+    /// W3C trace context.
+    pub traceparent: Option<&'a str>,
+    /// What happened, according to it.
+    pub events: &'a [NewEvent],
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is recorded as what it was said to be.
+    AsGiven,
+    /// Its id was here before with the same body: no event was made.
+    Duplicate {
+        /// The delivery that was first.
+        first: DeliveryId,
+    },
+    /// Its id was here before with another body: no event was made.
+    Conflict {
+        /// The delivery that was first.
+        first: DeliveryId,
+    },
+}
+
+/// A request that was not verified.
+#[derive(Debug)]
+pub struct Rejection<'a> {
+    /// Version 7.
+    pub id: DeliveryId,
+    /// The trigger that its URL names, when there is one.
+    pub trigger: Option<(TenantId, TriggerId)>,
+    /// Which endpoint.
+    pub vendor: &'a str,
+    /// What it claimed to be.
+    pub vendor_event: Option<&'a str>,
+    /// Why it was not verified; few different ones, they are counted by it.
+    pub reason: &'a str,
+    /// Names and values, secrets masked.
+    pub headers: serde_json::Value,
+}
+
+impl Store {
+    /// The trigger that a webhook's URL names, with its secrets opened. Nothing when there is none or it is switched off.
+    ///
+    /// # Errors
+    /// See [`InboxError`].
+    pub async fn inbox_trigger(
+        &self,
+        keyring: &Keyring,
+        id: TriggerId,
+    ) -> Result<Option<InboxTrigger>, InboxError> {
+        let row = sqlx::query!(
+            r#"
+            select database_id, kind, secret, secret_previous
+            from switchyard.triggers
+            where id = $1 and enabled
+            "#,
+            id.uuid()
+        )
+        .fetch_optional(&mut *self.db.acquire().await?)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let tenant = TenantId::from(row.database_id);
+        let open = |column, sealed: Option<Vec<u8>>| -> Result<_, InboxError> {
+            let Some(sealed) = sealed else { return Ok(None) };
+            let slot = Slot {
+                tenant,
+                column,
+                row: id.uuid(),
+            };
+            let plain = keyring.open(slot, &sealed)?;
+            let text = std::str::from_utf8(&plain).map_err(|_| InboxError::NotText)?;
+            Ok(Some(SecretString::from(text)))
+        };
+        Ok(Some(InboxTrigger {
+            id,
+            tenant,
+            kind: row.kind.parse()?,
+            secret: open(SECRET, row.secret)?,
+            secret_previous: open(SECRET_PREVIOUS, row.secret_previous)?,
+        }))
+    }
+
+    /// Stores a verified delivery with its events and their outbox rows, or nothing of it.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing may be acknowledged.
+    pub async fn accept_delivery(
+        &self,
+        keyring: &Keyring,
+        delivery: &NewDelivery<'_>,
+    ) -> Result<Stored, sqlx::Error> {
+        let slot = Slot {
+            tenant: delivery.tenant,
+            column: BODY,
+            row: delivery.id.uuid(),
+        };
+        let sealed = keyring.seal(slot, delivery.body);
+        let events = delivery.events;
+        let ids: Vec<Uuid> = events.iter().map(|event| event.id.uuid()).collect();
+        let types: Vec<String> = events.iter().map(|event| event.ty.to_owned()).collect();
+        let sources: Vec<String> = events.iter().map(|event| event.source.clone()).collect();
+        let subjects: Vec<Option<String>> =
+            events.iter().map(|event| event.subject.clone()).collect();
+        let data: Vec<String> = events.iter().map(|event| event.data.clone()).collect();
+        let row = sqlx::query!(
+            r#"
+            select verdict::text as "verdict!", first_id
+            from switchyard.accept_delivery(
+                $1, $2, $3, $4, $5, $6, $7::text::switchyard.delivery_verdict, $8, $9, $10, $11, $12, $13,
+                $14, $15, $16, $17::text[], $18
+            )
+            "#,
+            delivery.id.uuid(),
+            delivery.tenant.uuid(),
+            delivery.trigger.uuid(),
+            delivery.vendor,
+            delivery.vendor_event,
+            delivery.key,
+            delivery.accepted.verdict(),
+            delivery.reason,
+            delivery.headers,
+            sealed,
+            i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
+            delivery.body_sha256.as_slice(),
+            delivery.traceparent,
+            &ids,
+            &types,
+            &sources,
+            subjects.as_slice() as _,
+            &data,
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await?;
+        match (row.verdict.as_str(), row.first_id) {
+            ("duplicate", Some(first)) => Ok(Stored::Duplicate {
+                first: first.into(),
+            }),
+            ("conflict", Some(first)) => Ok(Stored::Conflict {
+                first: first.into(),
+            }),
+            _ => Ok(Stored::AsGiven),
+        }
+    }
+
+    /// Counts a request that was not verified; the first few of an hour are stored as well, without a body. Returns how many
+    /// there were in this hour for this trigger and reason.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn count_rejection(&self, rejection: &Rejection<'_>) -> Result<i64, sqlx::Error> {
+        let (tenant, trigger) = rejection.trigger.unzip();
+        sqlx::query_scalar!(
+            r#"select switchyard.count_rejection($1, $2, $3, $4, $5, $6, $7) as "count!""#,
+            rejection.id.uuid(),
+            tenant.map(TenantId::uuid),
+            trigger.map(TriggerId::uuid),
+            rejection.vendor,
+            rejection.vendor_event,
+            rejection.reason,
+            rejection.headers,
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+}

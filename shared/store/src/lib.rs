@@ -1,0 +1,31 @@
+//! Every SQL statement that is not the queue's: tenants and people, triggers and workloads, deliveries, events,
+//! decisions, the outbox. Also the only place where secrets are sealed and opened.
+//!
+//! [`Store`] works over all tenants by single statements, as functions do; what takes a [`database::TenantTx`] works for
+//! one tenant, as people do.
+
+pub mod deploys;
+pub mod dispatch;
+pub mod inbox;
+mod keyring;
+pub mod outbox;
+pub mod people;
+pub mod setup;
+
+use database::SystemDb;
+
+pub use keyring::{Keyring, KeyringError, SealedError, Slot};
+
+/// The store as functions see it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: SystemDb,
+}
+
+impl Store {
+    /// The store of this database.
+    #[must_use]
+    pub const fn new(db: SystemDb) -> Self {
+        Self { db }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a tenant's admin makes: workloads, triggers, bindings; and what an operator starts by hand.
+
+use database::TenantTx;
+use model::{
+    BindingId, GitTrigger, Host, JobId, RevisionId, SourceKind, TenantId, TriggerId, WorkloadAction,
+    WorkloadId, WorkloadJob,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::inbox::SECRET;
+use crate::{Keyring, Slot};
+
+/// The queue that all jobs of a workload go through, one at a time.
+#[must_use]
+pub fn workload_queue(workload: WorkloadId) -> String {
+    format!("workload:{workload}")
+}
+
+/// The key of a workload's deploys: one runs, one waits, the newest wins.
+#[must_use]
+pub fn deploy_key(workload: WorkloadId) -> String {
+    format!("deploy:{workload}")
+}
+
+/// Makes a workload.
+///
+/// # Errors
+/// When the database does not answer, or the name or host is taken.
+pub async fn create_workload(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    name: &str,
+    source: SourceKind,
+    config: &Map<String, Value>,
+    host: &Host,
+) -> Result<WorkloadId, sqlx::Error> {
+    let id = Uuid::now_v7();
+    sqlx::query!(
+        r#"
+        insert into switchyard.workloads (id, database_id, name, source, config, host)
+        values ($1, $2, $3, $4, $5, $6)
+        "#,
+        id,
+        tenant.uuid(),
+        name,
+        source.as_str(),
+        Value::Object(config.clone()),
+        host.as_str()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(id.into())
+}
+
+/// Makes a `git` trigger with its secret.
+///
+/// # Errors
+/// When the database does not answer, or the name is taken.
+pub async fn create_git_trigger(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    keyring: &Keyring,
+    name: &str,
+    filter: &GitTrigger,
+    secret: &SecretString,
+) -> Result<TriggerId, sqlx::Error> {
+    let id = Uuid::now_v7();
+    let slot = Slot {
+        tenant,
+        column: SECRET,
+        row: id,
+    };
+    let config = serde_json::to_value(filter).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query!(
+        r#"
+        insert into switchyard.triggers (id, database_id, name, kind, config, secret)
+        values ($1, $2, $3, 'git', $4, $5)
+        "#,
+        id,
+        tenant.uuid(),
+        name,
+        config,
+        keyring.seal(slot, secret.expose_secret().as_bytes())
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(id.into())
+}
+
+/// Joins a trigger to a workload.
+///
+/// # Errors
+/// When the database does not answer, or the tenant has no such trigger or workload.
+pub async fn create_binding(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    trigger: TriggerId,
+    workload: WorkloadId,
+    filter: &Map<String, Value>,
+    position: i32,
+) -> Result<BindingId, sqlx::Error> {
+    let id = Uuid::now_v7();
+    sqlx::query!(
+        r#"
+        insert into switchyard.bindings (id, database_id, trigger_id, workload_id, filter, position)
+        values ($1, $2, $3, $4, $5, $6)
+        "#,
+        id,
+        tenant.uuid(),
+        trigger.uuid(),
+        workload.uuid(),
+        Value::Object(filter.clone()),
+        position
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(id.into())
+}
+
+/// Starts a job on a workload by a person's hand: a deploy of what its source says now, or a rollback.
+///
+/// # Errors
+/// When the database does not answer, or the tenant has no such workload.
+pub async fn start_workload_job(
+    tx: &mut TenantTx,
+    workload: WorkloadId,
+    source: SourceKind,
+    action: WorkloadAction,
+    actor: &str,
+) -> Result<JobId, sqlx::Error> {
+    let payload = serde_json::to_value(WorkloadJob {
+        workload,
+        action,
+        overrides: Map::new(),
+    })
+    .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let job = sqlx::query_scalar!(
+        r#"
+        select job_id as "job_id!"
+        from switchyard.add_own_job($1, $2, $3, $4, $5, $6)
+        "#,
+        source.task(),
+        payload,
+        workload_queue(workload),
+        deploy_key(workload),
+        workload.uuid(),
+        actor
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(JobId(job))
+}
+
+/// Whether a workload of this tenant has this revision.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn has_revision(
+    tx: &mut TenantTx,
+    workload: WorkloadId,
+    revision: RevisionId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        select exists (
+            select from switchyard.revisions where workload_id = $1 and id = $2
+        ) as "found!"
+        "#,
+        workload.uuid(),
+        revision.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
