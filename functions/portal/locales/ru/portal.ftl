@@ -1,0 +1,287 @@
+# Слова портала. Ключи и аргументы те же, что в английском файле; это проверяет тест.
+
+product = Switchyard
+skip-to-content = К содержанию
+nav-label = Разделы
+nav-overview = Обзор
+nav-deliveries = Доставки
+nav-workloads = Приложения
+crumbs-label = Вы здесь
+menu-label = Настройки
+menu-theme = Тема
+menu-language = Язык
+theme-auto = Авто
+theme-light = Светлая
+theme-dark = Тёмная
+sign-out = Выйти
+close = Закрыть
+copy = Копировать
+copied = Скопировано
+download = Скачать
+see-all = Показать все
+facts = Подробности
+masked = скрыто
+
+live-toggle = Приостановить или возобновить обновление
+live-connecting = Подключение
+live-on = Онлайн
+live-reconnecting = Переподключение
+live-paused = Пауза
+
+shortcuts-title = Горячие клавиши
+shortcut-overview = Перейти к обзору
+shortcut-deliveries = Перейти к доставкам
+shortcut-workloads = Перейти к приложениям
+shortcut-next = Следующая строка
+shortcut-previous = Предыдущая строка
+shortcut-open = Открыть строку
+shortcut-filter = Отфильтровать список
+shortcut-follow = Следить за журналом
+shortcut-help = Эта подсказка
+
+time-now = только что
+time-seconds-ago = { $n } с назад
+time-minutes-ago = { $n } мин назад
+time-hours-ago = { $n } ч назад
+time-days-ago = { $n } дн. назад
+time-in-seconds = через { $n } с
+time-in-minutes = через { $n } мин
+time-in-hours = через { $n } ч
+time-in-days = через { $n } дн.
+duration-milliseconds = { $n } мс
+duration-seconds = { $n } с
+duration-minutes = { $m } мин { $s } с
+duration-hours = { $h } ч { $m } мин
+size-bytes = { $n } Б
+size-kib = { $n } КиБ
+size-mib = { $n } МиБ
+count-thousands = { $n } тыс.
+count-at-least = { $n }+
+
+state-queued = В очереди
+state-running = Выполняется
+state-waiting = Ожидает
+state-cancelling = Останавливается
+state-succeeded = Выполнено
+state-dead = Не удалось
+state-cancelled = Отменено
+state-superseded = Вытеснено
+
+verdict-accepted = Принята
+verdict-ignored = Пропущена
+verdict-rejected = Отклонена
+verdict-conflict = Конфликт
+verdict-accepted-meaning = Подпись верна; доставка была сохранена ещё до того, как мы ответили.
+verdict-ignored-meaning = Подпись верна, но в ней нет ничего, на что отвечает триггер. Всё в порядке.
+verdict-rejected-meaning = Доставке нельзя доверять или её не удалось прочитать, поэтому она ничего не запустила. Сверьте секрет и формат в настройках отправителя с настройками триггера.
+verdict-conflict-meaning = Отправитель уже использовал этот идентификатор для другого тела запроса. В силе первое. Отправьте ещё раз с новым идентификатором.
+
+column-delivery = Доставка
+column-verdict = Вердикт
+column-became = Что из неё вышло
+column-when = Когда
+column-binding = Привязка
+column-decision = Решение
+column-because = Почему
+column-job = Задание
+became-nothing = —
+became-pending = Рассматривается
+became-no-match = Ни одна привязка не подошла
+
+job-number = №{ $id }
+revision-number = v{ $n }
+
+why-ready = Готово к запуску: его возьмёт первый свободный исполнитель.
+why-due = Ещё не время: запуск { $when }.
+why-retry = Следующая попытка { $when }; прошлая закончилась ошибкой { $error }.
+why-queue-busy = Очередь { $queue } занята заданием { $job }: в ней выполняется по одному.
+why-queue-paused = Очередь { $queue } приостановлена. Задание продолжится, когда её возобновят.
+why-at-cap = Уже выполняется столько, сколько разрешено ({ $running }). Задание начнётся, когда одно из них закончится.
+why-no-executor = Задачу { $task } никто не берёт. Назначьте ей исполнителя или запустите обработчик.
+why-leased = Выполняет { $worker }. Если он замолчит, задание вернётся в очередь { $until }.
+why-outside = Работа идёт снаружи, в { $runner }. Если ответа не будет, ожидание закончится { $deadline }.
+why-approval = Нужно чьё-то одобрение. Без ответа ожидание закончится { $deadline }.
+why-stopping = Остановку запросили { $asked }; исполнитель её ещё не подтвердил.
+
+overview-title = Обзор
+figures-label = Цифры
+figure-deliveries = Доставки за сутки
+figure-rejected = отклонено: { $count }
+figure-running = Выполняется
+figure-waiting = Ожидает
+figure-dead = Неудачи за сутки
+overview-deliveries = Последние доставки
+overview-jobs = Задания, которым нужно время или внимание
+overview-workloads = Приложения
+overview-no-deliveries = Пока ничего не пришло.
+overview-no-jobs = Ничего не выполняется, не ждёт и не сломалось. Всё спокойно.
+overview-no-workloads = Приложений пока нет.
+first-title = Отправьте что-нибудь
+first-text = Сюда ещё ничего не приходило. Эта команда создаст небольшой сайт, репозиторий для него и триггер, а затем отправит коммит:
+first-step-delivery = Отправка приходит как доставка.
+first-step-decision = Привязки решают, что запустить, и объясняют почему.
+first-step-live = Задание публикует сайт по собственному адресу.
+
+deliveries-title = Доставки
+deliveries-lede = Каждый запрос, пришедший снаружи, и что мы с ним сделали.
+deliveries-none = Пока ничего не пришло.
+deliveries-no-match = Под этот фильтр не подходит ни одна доставка.
+filter-verdict = Вердикт
+filter-trigger = Триггер
+filter-any = Любой
+filter-apply = Отфильтровать
+filter-clear = Сбросить фильтр
+pages-label = Другие доставки
+pages-newer = Новее
+pages-older = Старше
+
+delivery-verdict = Вердикт
+delivery-events = Созданные события
+delivery-no-events = Событий из неё не вышло.
+delivery-body = Тело запроса
+delivery-body-raw = Как пришло
+delivery-body-empty = Тело запроса пустое.
+delivery-body-truncated = Здесь только начало. Целиком — в скачанном файле.
+delivery-headers = Заголовки
+fact-received = Получено
+fact-answered = Ответ
+fact-trigger = Триггер
+fact-vendor-id = Номер у отправителя
+fact-id = Идентификатор
+fact-repeats = Повторы
+fact-dispatched = Решено
+fact-source = Источник
+fact-created = Создано
+fact-attempts = Попытки
+fact-ran-for = Время работы
+fact-epoch = Эпоха
+repeats-none = Не было
+repeats-count = { $count ->
+    [one] { $count } повтор, в ответ — «дубликат»
+    [few] { $count } повтора, в ответ — «дубликат»
+    [many] { $count } повторов, в ответ — «дубликат»
+   *[other] { $count } повтора, в ответ — «дубликат»
+}
+
+chain-label = Путь от доставки до публикации
+chain-after = спустя
+chain-delivery = Доставка
+chain-event = Событие
+chain-decision = Решение
+chain-job = Задание
+chain-revision = Версия
+
+event-data = Данные
+decisions-title = Решения
+decisions-of = привязки триггера { $trigger }
+decisions-pending = Привязки ещё не опрошены. Это займёт мгновение.
+decisions-none = У триггера нет привязок, поэтому запускать было нечего. Добавьте привязку: она скажет, что делать при отправке.
+decision-matched = Подошла
+decision-not-matched = Не подошла
+decision-no-job = Нет
+clause-none = Без условий
+clause-missing = не указано
+clause-held = { $name }: { $actual } — подходит под { $expected }
+clause-failed = { $name }: { $actual }, а нужно { $expected }
+
+job-why = Почему ждёт:
+job-why-running = Сейчас:
+job-cancel = Остановить
+job-payload = Что поручено
+job-result = Результат
+job-no-result = Результата нет.
+job-timeline = Что происходило
+job-attempts = Попытки
+job-no-attempts = Попыток ещё не было.
+attempts-of = { $used } из { $max }
+attempt-number = Попытка { $n }
+attempt-running = Выполняется
+attempt-succeeded = Удалась
+attempt-failed = Не удалась
+attempt-released = Возвращена
+attempt-lost = Исполнитель пропал
+attempt-cancelled = Остановлена
+job-event-queued = Поставлено в очередь
+job-event-started = Запущено
+job-event-retrying = Будет новая попытка
+job-event-waiting = Ждёт
+job-event-resumed = Продолжено
+job-event-lease-lost = Исполнитель перестал отвечать
+job-event-cancel-requested = Запрошена остановка
+job-event-cancelled = Остановлено
+job-event-succeeded = Выполнено
+job-event-dead = Окончательно не удалось
+job-event-superseded = Его место заняло более новое
+job-event-released = Исполнитель вернул задание
+job-event-stale-refused = Запоздалый ответ отклонён
+
+log-title = Журнал
+log-follow = Следить
+log-wrap = Переносить
+log-times = Время
+log-raw = Исходный
+log-empty = Ничего не напечатано.
+log-empty-yet = Пока ничего не напечатано. Строки появятся здесь сами.
+log-lines = { $count ->
+    [one] { $count } строка
+    [few] { $count } строки
+    [many] { $count } строк
+   *[other] { $count } строки
+}
+log-earlier = { $count ->
+    [one] Ещё { $count } более ранняя строка есть только в исходном журнале:
+    [few] Ещё { $count } более ранние строки есть только в исходном журнале:
+    [many] Ещё { $count } более ранних строк есть только в исходном журнале:
+   *[other] Ещё { $count } более ранней строки есть только в исходном журнале:
+}
+log-dropped = Старые строки убраны со страницы, чтобы она не тормозила. В исходном журнале есть все.
+log-new-lines = Новые строки: {"{n}"}
+log-line-cut = … ещё { $size } в исходном журнале
+
+workloads-title = Приложения
+workloads-lede = То, что задания развёртывают и поддерживают в рабочем состоянии.
+workload-empty = Пусто
+workload-deploying = Развёртывается
+workload-live = Опубликовано
+workload-failed = Последнее развёртывание не удалось
+workload-never = Пока ничего не развёрнуто.
+workload-live-now = Сейчас опубликовано
+workload-jobs = Последние задания
+workload-no-jobs = Заданий пока нет.
+revisions-title = Версии
+revisions-none = Версий пока нет. Первая появится после успешного развёртывания.
+revision-live = Опубликована
+revision-asked = запрошено { $asked }, развёрнуто { $deployed }
+bindings-title = Что его запускает
+bindings-none = Само по себе ничто его не запускает. Привяжите его к триггеру.
+binding-of = по триггеру { $trigger }
+binding-off = выключена
+rollback = Откатить
+rollback-title = Откатить к версии v{ $n }?
+rollback-text = { $workload } снова будет отдавать эту версию. Заново ничего не собирается.
+rollback-from = Сейчас
+rollback-to = Станет
+rollback-note = Следующая отправка развернётся как обычно. Вернуться можно к любой версии из списка.
+rollback-confirm = Откатить
+rollback-keep = Оставить как есть
+
+sign-in-title = Вход
+sign-in-text = Эта ссылка действует один раз. Нажмите кнопку, чтобы войти в этом браузере.
+sign-in-button = Войти здесь
+sign-in-expired-title = Ссылка больше не действует
+sign-in-expired-text = Ссылка действует один раз и недолго. Получите новую:
+sign-in-needed-title = Нужно войти
+sign-in-needed-text = Откройте одноразовую ссылку, напечатанную при запуске, или получите новую:
+signed-out-title = Вы вышли
+
+not-found-title = Такой страницы нет
+not-found-text = Возможно, её удалили, срок хранения истёк или она принадлежит другому арендатору.
+forbidden-title = Это не разрешено
+forbidden-text = Ваша роль этого не позволяет, или форма была открыта слишком долго. Вернитесь, обновите страницу и повторите; если не поможет, попросите у администратора роль оператора.
+internal-title = У нас что-то сломалось
+internal-text = Вы ни при чём, и ничего не изменилось. Попробуйте ещё раз; если не поможет, загляните в журнал.
+unavailable-title = База данных не отвечает
+unavailable-text = Ничего из принятого не потеряно, и работа продолжится сама, когда база вернётся. Повторите через несколько секунд.
+failure-reference = В журнале это можно найти по { $reference }.
+try-again = Повторить
+go-to-overview = Перейти к обзору

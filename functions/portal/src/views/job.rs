@@ -1,0 +1,228 @@
+//! One job: how it is doing and why, what it printed, what happened to it.
+
+use maud::{Markup, html};
+
+use super::chain::chain;
+use super::layout::{Head, Section, form_token, page};
+use super::lists;
+use super::model::{JobPage, JobState, Log, LogLine, Reader};
+use super::parts::{
+    ago, chip, clock, code_block, duration, icon, moment, nothing, state_chip, tone_class,
+};
+
+/// How many lines a page keeps: what a browser still searches and scrolls without effort.
+pub const LOG_LINES_MAX: usize = 20_000;
+
+/// The whole page.
+#[must_use]
+pub fn job(reader: &Reader, view: &JobPage) -> Markup {
+    let language = reader.language;
+    let number = language.with("job-number", &[("id", view.row.id.to_string().into())]);
+    let title = format!("{} {number}", view.row.task);
+    let head = Head {
+        title: &title,
+        section: Section::Elsewhere,
+        live_href: view.live_href.as_deref(),
+    };
+    let main = html! {
+        nav class="crumbs" aria-label=(language.t("crumbs-label")) {
+            @if let Some(workload) = &view.row.workload { a href=(workload.href) { (workload.name) } }
+            @else { a href="/" { (language.t("nav-overview")) } }
+        }
+        (job_status(reader, view))
+        (log(reader, &view.log, !view.row.state.is_final()))
+        (job_history(reader, view))
+        div class="columns even" {
+            section class="panel padded" aria-labelledby="payload" {
+                h2 id="payload" { (language.t("job-payload")) }
+                (code_block(language, &view.payload, &language.t("job-payload")))
+            }
+            section class="panel padded" aria-labelledby="result" {
+                h2 id="result" { (language.t("job-result")) }
+                @if let Some(result) = &view.result {
+                    (code_block(language, result, &language.t("job-result")))
+                } @else { (nothing(&language.t("job-no-result"))) }
+            }
+        }
+    };
+    page(reader, &head, &main)
+}
+
+/// The part with the id `job-status`, which the stream replaces.
+#[must_use]
+pub fn job_status(reader: &Reader, view: &JobPage) -> Markup {
+    let language = reader.language;
+    let row = &view.row;
+    html! {
+        div id="job-status" {
+            header class="page-head" {
+                h1 {
+                    (row.task)
+                    span class="number" { (language.with("job-number", &[("id", row.id.to_string().into())])) }
+                    (state_chip(language, row.state))
+                }
+                @if let Some(href) = &view.cancel_href {
+                    form method="post" action=(href) {
+                        (form_token(reader))
+                        button class="button danger" type="submit" { (icon("stopped")) (language.t("job-cancel")) }
+                    }
+                }
+            }
+            @if let Some(why) = &row.why {
+                div class={ "callout " (tone_class(row.state.tone())) } role="status" {
+                    (icon(row.state.icon()))
+                    p {
+                        strong { (language.t(if row.state == JobState::Running { "job-why-running" } else { "job-why" })) }
+                        " " (lists::why(reader, why))
+                    }
+                }
+            }
+            @if row.state.is_final() {
+                @if let Some(error) = &row.error {
+                    div class="callout tone-bad" {
+                        (icon("cross"))
+                        div {
+                            p { strong { (error) } }
+                            @if let Some(advice) = &view.advice { p { (advice) } }
+                        }
+                    }
+                }
+            }
+            @if let Some(outcome) = &view.outcome {
+                div class="callout tone-good" { (icon("check")) p { (outcome) } }
+            }
+            (chain(reader, &view.chain))
+            dl class="strip" {
+                div { dt { (language.t("fact-created")) } dd { (moment(view.created_at)) } }
+                div {
+                    dt { (language.t("fact-attempts")) }
+                    dd {
+                        (language.with("attempts-of", &[
+                            ("used", view.attempts_used.to_string().into()),
+                            ("max", view.attempts_max.to_string().into()),
+                        ]))
+                    }
+                }
+                @if let Some(length) = view.ran_for {
+                    div { dt { (language.t("fact-ran-for")) } dd { (duration(language, length)) } }
+                }
+                div { dt { (language.t("fact-epoch")) } dd { (view.epoch) } }
+            }
+        }
+    }
+}
+
+/// The log. It stands outside what the stream replaces: its lines are only ever added to.
+fn log(reader: &Reader, log: &Log, grows: bool) -> Markup {
+    let language = reader.language;
+    let last = log.lines.last().map_or(0, |line| line.number);
+    html! {
+        section class="panel log" aria-labelledby="log" {
+            log-view data-lines-max=(LOG_LINES_MAX) data-last=(last) data-grows=[grows.then_some("")] {
+                header class="panel-head log-head" {
+                    h2 id="log" { (language.t("log-title")) }
+                    span class="log-unseen" aria-hidden="true" {}
+                    div class="log-tools" {
+                        @if grows {
+                            button type="button" class="button small" data-log="follow" aria-pressed="false" hidden {
+                                (icon("follow")) span { (language.t("log-follow")) } kbd { "f" }
+                            }
+                        }
+                        button type="button" class="button small" data-log="wrap" aria-pressed="true" hidden {
+                            (icon("wrap")) span { (language.t("log-wrap")) }
+                        }
+                        button type="button" class="button small" data-log="times" aria-pressed="false" hidden {
+                            (icon("waiting")) span { (language.t("log-times")) }
+                        }
+                        a class="button small" href=(log.raw_href) download { (icon("download")) span { (language.t("log-raw")) } }
+                    }
+                }
+                @if log.earlier > 0 {
+                    p class="log-earlier" {
+                        (language.with("log-earlier", &[("count", log.earlier.into())]))
+                        " "
+                        a href=(log.raw_href) download { (language.t("log-raw")) }
+                    }
+                }
+                p class="log-dropped" hidden { (language.t("log-dropped")) }
+                p class="nothing log-empty" hidden[!log.lines.is_empty()] {
+                    (language.t(if grows { "log-empty-yet" } else { "log-empty" }))
+                }
+                div class="log-scroll" tabindex="0" role="log" aria-live="polite" aria-relevant="additions" aria-labelledby="log" {
+                    div class="log-lines wrap" { (log_lines(reader, &log.lines)) }
+                }
+                button type="button" class="button log-more" data-log="resume" data-text=(language.t("log-new-lines")) hidden {
+                    (icon("down")) span {}
+                }
+            }
+        }
+    }
+}
+
+/// Lines as the stream adds them.
+#[must_use]
+pub fn log_lines(reader: &Reader, lines: &[LogLine]) -> Markup {
+    let language = reader.language;
+    html! {
+        @for line in lines {
+            div class="line" id={ "L" (line.number) } {
+                a class="line-number" href={ "#L" (line.number) } { (line.number) }
+                span class="line-time" { (clock(line.at)) }
+                span class="line-text" {
+                    (line.text)
+                    @if line.text.cut_bytes > 0 {
+                        span class="invisible" {
+                            (language.with("log-line-cut", &[
+                                ("size", super::parts::bytes(language, line.text.cut_bytes as u64).into()),
+                            ]))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The part with the id `job-history`, which the stream replaces.
+#[must_use]
+pub fn job_history(reader: &Reader, view: &JobPage) -> Markup {
+    let language = reader.language;
+    html! {
+        div id="job-history" class="columns even" {
+            section class="panel padded" aria-labelledby="timeline" {
+                h2 id="timeline" { (language.t("job-timeline")) }
+                ol class="timeline" {
+                    @for event in &view.timeline {
+                        li class=(tone_class(event.kind.tone())) {
+                            span class="timeline-what" { (language.key(event.kind.label())) }
+                            (clock(event.at))
+                            @if let Some(detail) = &event.detail { span class="timeline-detail" { (detail) } }
+                        }
+                    }
+                }
+            }
+            section class="panel padded" aria-labelledby="attempts" {
+                h2 id="attempts" { (language.t("job-attempts")) }
+                @if view.attempts.is_empty() { (nothing(&language.t("job-no-attempts"))) }
+                @else {
+                    ol class="attempts" reversed {
+                        @for attempt in &view.attempts {
+                            li {
+                                div class="attempt-head" {
+                                    strong { (language.with("attempt-number", &[("n", attempt.number.to_string().into())])) }
+                                    (chip(attempt.outcome.tone(), attempt.outcome.icon(), &language.key(attempt.outcome.label())))
+                                    span class="quiet" {
+                                        @if let Some(end) = attempt.ended_at { (duration(language, end - attempt.started_at)) }
+                                        @else { (ago(reader, attempt.started_at)) }
+                                    }
+                                }
+                                code class="quiet" { (attempt.worker) }
+                                @if let Some(error) = &attempt.error { p class="row-error" { (error) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
