@@ -1,0 +1,35 @@
+//! The manifests as they were when the binary was built, for a run outside of a checkout.
+
+/// The text of each file under its path in the checkout; a test holds the list to the folders.
+macro_rules! files {
+    ($($path:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../../../../../", $path)))),+]
+    };
+}
+
+pub(super) const FILES: &[(&str, &str)] = files![
+    "knative/accounts.yaml",
+    "knative/api.yaml",
+    "knative/broker-inbound.yaml",
+    "knative/broker-observed.yaml",
+    "knative/broker-work.yaml",
+    "knative/cron-reap.yaml",
+    "knative/cron-republish.yaml",
+    "knative/dispatch.yaml",
+    "knative/kustomization.yaml",
+    "knative/migrate.yaml",
+    "knative/namespace.yaml",
+    "knative/portal.yaml",
+    "knative/relay-inbound.yaml",
+    "knative/relay-observed.yaml",
+    "knative/relay-work.yaml",
+    "knative/site.yaml",
+    "knative/task-static.yaml",
+    "knative/webhook-gitea.yaml",
+    "knative/webhook-github.yaml",
+    "triggers/cron-reap.yaml",
+    "triggers/cron-republish.yaml",
+    "triggers/dispatch.yaml",
+    "triggers/kustomization.yaml",
+    "triggers/task-static.yaml",
+];
