@@ -1,0 +1,450 @@
+//! Every function has its manifests, they fit it, and nothing else is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use bundle::local::manifests::{EnvValue, KeyRef, Manifests, PingSource, Service, Target, Trigger};
+use serde::Deserialize;
+
+use crate::outside;
+
+mod tried;
+
+/// For how long a drain claims jobs, in seconds.
+const SLICE_SECS: u64 = 25;
+/// What the host needs after that to finish, release and answer, in seconds.
+const GRACE_SECS: u64 = 10;
+/// Retries of a wake-up: the queue alone counts attempts.
+const WAKE_UP_RETRIES_MAX: u32 = 2;
+
+/// What the test must know of a function.
+#[derive(Clone, Debug)]
+struct Listed {
+    name: &'static str,
+    kind: Kind,
+    /// The Postgres role.
+    role: &'static str,
+    /// The longest that it works in one request, without slice and grace, in seconds.
+    longest_secs: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Answers requests from outside the cluster.
+    Service,
+    /// Publishes to the brokers.
+    Relay,
+    /// Takes wake-ups.
+    Task,
+    /// Runs by the clock.
+    Reconciler,
+    /// Takes the events of a broker.
+    Subscriber { broker: &'static str },
+}
+
+const BROKERS: [&str; 3] = ["inbound", "observed", "work"];
+
+const FUNCTIONS: &[Listed] = &[
+    Listed {
+        name: "api",
+        kind: Kind::Service,
+        role: "tenant",
+        longest_secs: 30,
+    },
+    Listed {
+        name: "cron-reap",
+        kind: Kind::Reconciler,
+        role: "system",
+        longest_secs: 15,
+    },
+    Listed {
+        name: "cron-republish",
+        kind: Kind::Reconciler,
+        role: "system",
+        longest_secs: 15,
+    },
+    Listed {
+        name: "dispatch",
+        kind: Kind::Subscriber { broker: "inbound" },
+        role: "system",
+        longest_secs: 10,
+    },
+    Listed {
+        name: "portal",
+        kind: Kind::Service,
+        role: "tenant",
+        longest_secs: 30,
+    },
+    Listed {
+        name: "relay",
+        kind: Kind::Relay,
+        role: "system",
+        longest_secs: 0,
+    },
+    Listed {
+        name: "site",
+        kind: Kind::Service,
+        role: "system",
+        longest_secs: 60,
+    },
+    Listed {
+        name: "task-static",
+        kind: Kind::Task,
+        role: "system",
+        longest_secs: 120,
+    },
+    Listed {
+        name: "webhook-gitea",
+        kind: Kind::Service,
+        role: "system",
+        longest_secs: 40,
+    },
+    Listed {
+        name: "webhook-github",
+        kind: Kind::Service,
+        role: "system",
+        longest_secs: 40,
+    },
+];
+
+/// The parts of a kustomization that decide what reaches a cluster.
+#[derive(Deserialize)]
+struct Kustomization {
+    resources: Vec<String>,
+}
+
+/// Everything in which the manifests under a folder do not fit the list of functions.
+fn findings(functions: &[Listed], folder: &Path) -> Vec<String> {
+    let mut findings = unreachable_files(folder);
+    match Manifests::read(folder) {
+        Err(refused) => findings.extend(refused.findings.iter().map(ToString::to_string)),
+        Ok(manifests) => compare(functions, &manifests, &mut findings),
+    }
+    findings
+}
+
+/// Manifests that no kustomization names never reach a cluster, and names without a file break it.
+fn unreachable_files(folder: &Path) -> Vec<String> {
+    let mut findings = Vec::new();
+    for name in ["knative", "triggers"] {
+        let folder = folder.join(name);
+        let Ok(text) = fs::read_to_string(folder.join("kustomization.yaml")) else {
+            findings.push(format!("{name} has no kustomization.yaml"));
+            continue;
+        };
+        let kustomization: Kustomization = serde_saphyr::from_str(&text).expect("a kustomization");
+        let mut named: BTreeSet<String> = kustomization.resources.into_iter().collect();
+        if name == "knative" && !named.remove("../triggers") {
+            findings.push("knative/kustomization.yaml does not name ../triggers".to_owned());
+        }
+        let entries = fs::read_dir(&folder).expect("the folder");
+        let there = entries.map(|entry| entry.expect("an entry").file_name());
+        let there = there.map(|name| name.into_string().expect("a name"));
+        let there: BTreeSet<String> = there.filter(|name| name != "kustomization.yaml").collect();
+        let difference = named.symmetric_difference(&there);
+        findings.extend(difference.map(|file| format!("{name}/{file}: not both there and named")));
+    }
+    findings
+}
+
+fn compare(functions: &[Listed], manifests: &Manifests, findings: &mut Vec<String>) {
+    let names = |wanted: &dyn Fn(Kind) -> bool| -> Vec<&str> {
+        functions
+            .iter()
+            .filter(|listed| wanted(listed.kind))
+            .map(|listed| listed.name)
+            .collect()
+    };
+    let relays: Vec<String> = BROKERS
+        .iter()
+        .map(|broker| format!("relay-{broker}"))
+        .collect();
+    let relays = if names(&|kind| kind == Kind::Relay).is_empty() {
+        &[]
+    } else {
+        &relays[..]
+    };
+    let mut accounts = names(&|_| true);
+    accounts.push("migrate");
+    let cluster_only = |kind: &str| -> Vec<&str> {
+        let all = manifests.cluster_only.iter().filter(|it| it.kind == kind);
+        all.map(|it| it.name.as_str()).collect()
+    };
+    let services: Vec<_> = manifests
+        .services
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let sources: Vec<_> = manifests
+        .container_sources
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let brokers: Vec<_> = manifests
+        .brokers
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let triggers: Vec<_> = manifests
+        .triggers
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let pings: Vec<_> = manifests
+        .ping_sources
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let relays: Vec<&str> = relays.iter().map(String::as_str).collect();
+    let triggered = |kind| matches!(kind, Kind::Task | Kind::Subscriber { .. });
+    for (kind, wanted, there) in [
+        ("Service", names(&|kind| kind != Kind::Relay), services),
+        ("ContainerSource", relays, sources),
+        ("Broker", BROKERS.to_vec(), brokers),
+        ("Trigger", names(&triggered), triggers),
+        ("PingSource", names(&|kind| kind == Kind::Reconciler), pings),
+        ("ServiceAccount", accounts, cluster_only("ServiceAccount")),
+        ("Job", vec!["migrate"], cluster_only("Job")),
+        (
+            "Namespace",
+            vec![manifests.namespace.as_str()],
+            cluster_only("Namespace"),
+        ),
+    ] {
+        let wanted: BTreeSet<&str> = wanted.into_iter().collect();
+        let there: BTreeSet<&str> = there.into_iter().collect();
+        let missing = wanted
+            .difference(&there)
+            .map(|name| format!("{kind} {name} is missing"));
+        findings.extend(missing);
+        let extra = there
+            .difference(&wanted)
+            .map(|name| format!("{kind} {name} is for nothing"));
+        findings.extend(extra);
+    }
+    for listed in functions {
+        compare_function(listed, manifests, findings);
+    }
+}
+
+fn compare_function(listed: &Listed, manifests: &Manifests, findings: &mut Vec<String>) {
+    let name = listed.name;
+    let service = manifests
+        .services
+        .iter()
+        .find(|service| service.name == name);
+    let trigger = manifests
+        .triggers
+        .iter()
+        .find(|trigger| trigger.name == name);
+    let ping = manifests
+        .ping_sources
+        .iter()
+        .find(|source| source.name == name);
+    let mut say = |message: String| findings.push(format!("{name}: {message}"));
+    if listed.kind == Kind::Relay {
+        return compare_relay(listed, manifests, &mut say);
+    }
+    let slice = if listed.kind == Kind::Task {
+        SLICE_SECS
+    } else {
+        0
+    };
+    let needed = Duration::from_secs(slice + listed.longest_secs + GRACE_SECS);
+    if let Some(service) = service {
+        compare_service(listed, service, needed, &mut say);
+    }
+    match listed.kind {
+        Kind::Service | Kind::Relay => {}
+        Kind::Reconciler => {
+            if let Some(ping) = ping {
+                compare_ping(listed, ping, &mut say);
+            }
+        }
+        Kind::Task => {
+            if let Some(trigger) = trigger {
+                compare_trigger(listed, "work", trigger, needed, &mut say);
+                compare_wake_up(listed, trigger, manifests, &mut say);
+            }
+        }
+        Kind::Subscriber { broker } => {
+            if let Some(trigger) = trigger {
+                compare_trigger(listed, broker, trigger, needed, &mut say);
+            }
+        }
+    }
+    let roles: &[&str] = match listed.kind {
+        Kind::Service => &["system", "tenant"],
+        // What listens to `observed` must not be able to start anything.
+        Kind::Subscriber { broker: "observed" } => &["observer"],
+        Kind::Relay | Kind::Task | Kind::Reconciler | Kind::Subscriber { .. } => &["system"],
+    };
+    if !roles.contains(&listed.role) {
+        say(format!(
+            "the role {} is not for a {:?}",
+            listed.role, listed.kind
+        ));
+    }
+}
+
+fn compare_service(
+    listed: &Listed,
+    service: &Service,
+    needed: Duration,
+    say: &mut dyn FnMut(String),
+) {
+    compare_role(listed, &service.container.env, say);
+    if service.service_account.as_deref() != Some(listed.name) {
+        say("the service account is not its own".to_owned());
+    }
+    if service.timeout < needed {
+        say(format!(
+            "timeoutSeconds is {:?}, but it needs {needed:?}",
+            service.timeout
+        ));
+    }
+    if service.cluster_local == (listed.kind == Kind::Service) {
+        say("visibility: only what is called from outside may be".to_owned());
+    }
+}
+
+fn compare_role(
+    listed: &Listed,
+    env: &[bundle::local::manifests::EnvVar],
+    say: &mut dyn FnMut(String),
+) {
+    let expected = EnvValue::Secret(KeyRef {
+        name: format!("database-{}", listed.role),
+        key: "url".to_owned(),
+        optional: false,
+    });
+    let url = env.iter().find(|variable| variable.name == "DATABASE_URL");
+    if url.is_none_or(|url| url.value != expected) {
+        say(format!(
+            "DATABASE_URL is not that of the role {}",
+            listed.role
+        ));
+    }
+}
+
+fn compare_relay(listed: &Listed, manifests: &Manifests, say: &mut dyn FnMut(String)) {
+    for source in &manifests.container_sources {
+        let Some(broker) = source.name.strip_prefix("relay-") else {
+            continue;
+        };
+        if source.container.function != listed.name {
+            say(format!(
+                "{} runs {}",
+                source.name, source.container.function
+            ));
+        }
+        if source.service_account.as_deref() != Some(listed.name) {
+            say(format!(
+                "{} has the service account of something else",
+                source.name
+            ));
+        }
+        if source.sink.target
+            != (Target::Broker {
+                name: broker.to_owned(),
+            })
+        {
+            say(format!("{} does not send to its broker", source.name));
+        }
+        let names = source
+            .container
+            .env
+            .iter()
+            .find(|variable| variable.name == "RELAY_BROKER");
+        if names.is_none_or(|names| names.value != EnvValue::Literal(broker.to_owned())) {
+            say(format!(
+                "{} does not read the events of its broker",
+                source.name
+            ));
+        }
+        compare_role(listed, &source.container.env, say);
+    }
+}
+
+fn own_service(name: &str) -> Target {
+    Target::Service {
+        name: name.to_owned(),
+        path: "/".to_owned(),
+    }
+}
+
+fn compare_ping(listed: &Listed, ping: &PingSource, say: &mut dyn FnMut(String)) {
+    if ping.sink.target != own_service(listed.name) {
+        say("its PingSource does not send to it".to_owned());
+    }
+}
+
+fn compare_trigger(
+    listed: &Listed,
+    broker: &str,
+    trigger: &Trigger,
+    needed: Duration,
+    say: &mut dyn FnMut(String),
+) {
+    if trigger.broker != broker {
+        say(format!(
+            "its Trigger listens to {}, not to {broker}",
+            trigger.broker
+        ));
+    }
+    if trigger.subscriber.target != own_service(listed.name) {
+        say("its Trigger does not deliver to it".to_owned());
+    }
+    match trigger
+        .delivery
+        .as_ref()
+        .and_then(|delivery| delivery.timeout)
+    {
+        Some(timeout) if timeout >= needed => {}
+        timeout => say(format!(
+            "delivery.timeout is {timeout:?}, but it needs {needed:?}"
+        )),
+    }
+}
+
+fn compare_wake_up(
+    listed: &Listed,
+    trigger: &Trigger,
+    manifests: &Manifests,
+    say: &mut dyn FnMut(String),
+) {
+    let attributes = trigger
+        .attributes
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    let expected = [
+        ("task", listed.name),
+        ("type", "dev.switchyard.job.queued.v1"),
+    ];
+    if !attributes.eq(expected) {
+        say(format!("its Trigger filters by {:?}", trigger.attributes));
+    }
+    let delivery = trigger.delivery.clone().unwrap_or_default();
+    if delivery
+        .retry
+        .is_none_or(|retry| retry > WAKE_UP_RETRIES_MAX)
+    {
+        say(format!("a wake-up is retried {:?} times", delivery.retry));
+    }
+    let work = manifests
+        .brokers
+        .iter()
+        .find(|broker| broker.name == "work");
+    let fallback = work.and_then(|broker| broker.delivery.as_ref());
+    let fallback = fallback.and_then(|delivery| delivery.dead_letter_sink.as_ref());
+    if delivery.dead_letter_sink.is_some() || fallback.is_some() {
+        say("a wake-up has a dead letter sink".to_owned());
+    }
+}
+
+#[test]
+fn manifests_and_functions_fit() {
+    assert_eq!(findings(FUNCTIONS, &outside::root()), [""; 0]);
+}

@@ -1,0 +1,33 @@
+//! What tests use that is not part of the checkout.
+
+use std::path::{Path, PathBuf};
+
+/// The root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Published data that others wrote, beside the checkout; `None`, after saying so, without it.
+pub(crate) fn conformance(path: &str) -> Option<PathBuf> {
+    let path = root().join("../shared/conformance").join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    skipped(&format!("there is no {}", path.display()));
+    None
+}
+
+/// Says that a test was not run, which in continuous integration is a failure.
+pub(crate) fn skipped(why: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "skipped although CI=true: {why}"
+    );
+    #[expect(
+        clippy::print_stdout,
+        reason = "a test that did not run must not look like one that did"
+    )]
+    {
+        println!("skipped: {why}");
+    }
+}
