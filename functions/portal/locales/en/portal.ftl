@@ -136,7 +136,6 @@ pages-label = More deliveries
 pages-newer = Newer
 pages-older = Older
 
-delivery-verdict = Verdict
 delivery-events = Events it made
 delivery-no-events = It made no event.
 delivery-body = Body

@@ -55,7 +55,7 @@ duration-hours = { $h } ч { $m } мин
 size-bytes = { $n } Б
 size-kib = { $n } КиБ
 size-mib = { $n } МиБ
-count-thousands = { $n } тыс.
+count-thousands = { $n }{"\u00A0"}000
 count-at-least = { $n }+
 
 state-queued = В очереди
@@ -78,7 +78,7 @@ verdict-conflict-meaning = Отправитель уже использовал 
 
 column-delivery = Доставка
 column-verdict = Вердикт
-column-became = Что из неё вышло
+column-became = Итог
 column-when = Когда
 column-binding = Привязка
 column-decision = Решение
@@ -135,7 +135,6 @@ pages-label = Другие доставки
 pages-newer = Новее
 pages-older = Старше
 
-delivery-verdict = Вердикт
 delivery-events = Созданные события
 delivery-no-events = Событий из неё не вышло.
 delivery-body = Тело запроса

@@ -5,7 +5,9 @@ use maud::{Markup, html};
 use super::layout::{Head, Section, page};
 use super::lists;
 use super::model::{DeliveryList, DeliveryPage, Reader, Verdict};
-use super::parts::{ago, bytes, code_block, command, icon, moment, nothing, verdict_chip};
+use super::parts::{
+    ago, bytes, code_block, command, icon, moment, nothing, tone_class, verdict_chip,
+};
 
 /// The list.
 #[must_use]
@@ -110,9 +112,9 @@ pub fn delivery(reader: &Reader, view: &DeliveryPage) -> Markup {
             h1 { span class="vendor" { (row.vendor) } (row.event) (verdict_chip(language, row.verdict)) }
             @if let Some(about) = &row.about { p class="lede" { (about) } }
         }
+        (verdict(reader, view))
         div class="columns" {
             div class="column" {
-                (verdict(reader, view))
                 (events(reader, view))
                 (body(reader, view))
             }
@@ -127,11 +129,14 @@ pub fn delivery(reader: &Reader, view: &DeliveryPage) -> Markup {
 
 fn verdict(reader: &Reader, view: &DeliveryPage) -> Markup {
     let language = reader.language;
+    let verdict = view.row.verdict;
     html! {
-        section class="panel padded" aria-labelledby="verdict" {
-            h2 id="verdict" { (language.t("delivery-verdict")) }
-            p { (language.key(view.row.verdict.meaning())) }
-            @if let Some(reason) = &view.reason { p class="reason" { code { (reason) } } }
+        div class={ "callout " (tone_class(verdict.tone())) } {
+            (icon(verdict.icon()))
+            div {
+                p { (language.key(verdict.meaning())) }
+                @if let Some(reason) = &view.reason { p { code { (reason) } } }
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ fn bar(reader: &Reader, head: &Head<'_>) -> Markup {
     };
     html! {
         header class="bar" {
-            a class="brand" href="/" { (logo()) span { (language.t("product")) } }
+            a class="brand" href="/" aria-label=(language.t("product")) { (logo()) span { (language.t("product")) } }
             @if reader.person.is_some() {
                 nav aria-label=(language.t("nav-label")) {
                     (item(Section::Overview, "/", "overview", language.t("nav-overview")))
@@ -104,11 +104,12 @@ fn logo() -> Markup {
     }
 }
 
-/// Says how fresh the page is, and pauses it. Without scripts nothing is live, so it stays hidden.
+/// Says how fresh the page is, and pauses it. Its name is what it says; what it does is the title.
+///
+/// Without scripts nothing is live, so it stays hidden.
 fn live_badge(language: Language) -> Markup {
     html! {
-        button id="live-badge" class="live-badge" type="button" data-state="connecting" hidden
-            aria-label=(language.t("live-toggle")) title=(language.t("live-toggle")) {
+        button id="live-badge" class="live-badge" type="button" data-state="connecting" hidden title=(language.t("live-toggle")) {
             span class="live-dot" aria-hidden="true" {}
             span data-when="connecting" { (language.t("live-connecting")) }
             span data-when="live" { (language.t("live-on")) }

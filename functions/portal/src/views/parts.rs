@@ -198,7 +198,7 @@ pub(super) fn code_block(language: Language, text: &str, label: &str) -> Markup 
             button type="button" class="button small" data-copied=(language.t("copied")) hidden {
                 (icon("copy")) span { (language.t("copy")) }
             }
-            pre tabindex="0" role="region" aria-label=(label) { code { (text) } }
+            pre tabindex="0" role="group" aria-label=(label) { code { (text) } }
         }
     }
 }
