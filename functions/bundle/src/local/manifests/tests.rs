@@ -515,3 +515,21 @@ fn files_that_would_be_passed_over_or_cannot_be_read_are_reported() {
         assert!(said.contains(expected), "{expected} is not in {said}");
     }
 }
+
+#[test]
+fn no_part_of_a_manifest_makes_the_reader_panic() {
+    for (path, text) in super::embedded::FILES {
+        // A prime step meets every kind of place without reading each file a thousand times.
+        for end in (0..text.len())
+            .step_by(13)
+            .filter(|end| text.is_char_boundary(*end))
+        {
+            let odd = format!("{}\u{0}é: [*a, {{{}", &text[..end], &text[end..]);
+            for changed in [&text[..end], &text[end..], odd.as_str()] {
+                if let Err(refused) = Manifests::parse("test", &[(path, changed)]) {
+                    assert!(!refused.findings.is_empty());
+                }
+            }
+        }
+    }
+}
