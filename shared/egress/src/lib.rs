@@ -1,0 +1,76 @@
+//! The only HTTP clients: [`ClusterEgress`] for addresses that the operator wrote, [`TenantEgress`] for those that a
+//! tenant did.
+//!
+//! Neither follows redirects, obeys proxy variables, or reads a body without a cap.
+
+mod cluster;
+mod guard;
+mod tenant;
+
+use bytes::{Bytes, BytesMut};
+
+pub use cluster::ClusterEgress;
+pub use guard::{AllowList, AllowListError, Denied, Guard, Reserved, reserved};
+pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
+
+/// How long a connection may take to come up, name lookup included.
+const CONNECT_SECS: u64 = 10;
+
+/// How long a connection may be silent before it is given up.
+const SILENCE_SECS: u64 = 30;
+
+/// How we introduce ourselves.
+const USER_AGENT: &str = concat!("switchyard/", env!("CARGO_PKG_VERSION"));
+
+/// A client could not be made: its TLS settings or certificates are unusable.
+#[derive(Debug, thiserror::Error)]
+#[error("could not make an HTTP client")]
+pub struct ClientError(#[from] reqwest::Error);
+
+/// Why a body was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is larger than the reader takes. The connection is dropped with the rest.
+    #[error("the answer is larger than {bytes_max} bytes")]
+    TooLarge {
+        /// The cap.
+        bytes_max: usize,
+    },
+    /// The connection broke, or was silent for too long.
+    #[error("the answer broke off")]
+    Broken(#[from] reqwest::Error),
+}
+
+/// Reads a body into memory, at most `bytes_max` of it. An answer that announces more is refused before it is read.
+pub async fn read_capped(
+    mut response: reqwest::Response,
+    bytes_max: usize,
+) -> Result<Bytes, BodyError> {
+    let announced = response.content_length().unwrap_or(0);
+    if usize::try_from(announced).map_or(true, |bytes| bytes > bytes_max) {
+        return Err(BodyError::TooLarge { bytes_max });
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > bytes_max {
+            return Err(BodyError::TooLarge { bytes_max });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// What both clients have in common.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where HTTP clients come from"
+)]
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(std::time::Duration::from_secs(CONNECT_SECS))
+        .read_timeout(std::time::Duration::from_secs(SILENCE_SECS))
+}
