@@ -1,0 +1,17 @@
+//! The list of functions: alphabetical, the only place that names them all.
+
+use host::Function;
+
+/// Every function of this version. The parity test compares it with `knative/` and `triggers/`.
+pub const FUNCTIONS: &[Function] = &[
+    api::FUNCTION,
+    cron_reap::FUNCTION,
+    cron_republish::FUNCTION,
+    dispatch::FUNCTION,
+    portal::FUNCTION,
+    relay::FUNCTION,
+    site::FUNCTION,
+    task_static::FUNCTION,
+    webhook_gitea::FUNCTION,
+    webhook_github::FUNCTION,
+];

@@ -1,0 +1,72 @@
+//! Records ends in batches: whatever ends while a batch is being written goes into the next one, so that one job pays no
+//! wait and many share a commit.
+
+use std::time::Duration;
+
+use model::FinishReport;
+use queue::{Finish, Queue};
+use tokio::sync::{mpsc, oneshot};
+
+/// Ends recorded at a time.
+const BATCH_MAX: usize = 500;
+/// Ends that may wait.
+const WAITING_MAX: usize = 2000;
+/// How long an end is tried to be recorded while the database does not answer. Longer than that the lease is over and
+/// the job another's.
+const TRY_FOR: Duration = Duration::from_secs(30);
+const TRY_WAIT: Duration = Duration::from_millis(250);
+
+/// Hands ends to the one who writes them.
+#[derive(Debug, Clone)]
+pub(crate) struct Finisher {
+    ends: mpsc::Sender<(Finish, oneshot::Sender<FinishReport>)>,
+}
+
+impl Finisher {
+    /// A finisher, and the work that writes; it ends when the last clone is dropped.
+    pub(crate) fn new(queue: Queue) -> (Self, impl Future<Output = ()> + Send) {
+        let (ends, waiting) = mpsc::channel(WAITING_MAX);
+        (Self { ends }, write(queue, waiting))
+    }
+
+    /// Records an end. Nothing when the database did not answer for as long as there was use in asking.
+    pub(crate) async fn finish(&self, finish: Finish) -> Option<FinishReport> {
+        let (tell, told) = oneshot::channel();
+        self.ends.send((finish, tell)).await.ok()?;
+        told.await.ok()
+    }
+}
+
+async fn write(queue: Queue, mut waiting: mpsc::Receiver<(Finish, oneshot::Sender<FinishReport>)>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (finishes, tells): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let started = tokio::time::Instant::now();
+        let reports = loop {
+            match queue.finish(&finishes).await {
+                Ok(reports) => break reports,
+                Err(error) if database::is_passing(&error) && started.elapsed() < TRY_FOR => {
+                    tokio::time::sleep(TRY_WAIT).await;
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "{} ends could not be recorded; their jobs are taken back when their leases are over",
+                        finishes.len()
+                    );
+                    break Vec::new();
+                }
+            }
+        };
+        for (finish, tell) in finishes.iter().zip(tells) {
+            let report = reports
+                .iter()
+                .find(|(job, _)| *job == finish.hold.job)
+                .map(|(_, report)| *report);
+            if let Some(report) = report {
+                // Who asked may have gone; the end is recorded all the same.
+                tell.send(report).ok();
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Keeps the leases of everything this process works on, and hears whether to stop.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use model::JobId;
+use queue::Hold;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Ctx;
+
+/// A process stops working on a job this long before its lease would end, so that nobody else can have begun.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The holds of one function in one process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leases {
+    held: Arc<Mutex<HashMap<JobId, Held>>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    hold: Hold,
+    until: Instant,
+    cancelled: CancellationToken,
+    lost: CancellationToken,
+}
+
+/// What a worker listens to while it works on a job. The lease is kept until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    leases: Leases,
+    hold: Hold,
+    /// Somebody asked the job to stop.
+    pub(crate) cancelled: CancellationToken,
+    /// The job may be another's: stop at once, write nothing.
+    pub(crate) lost: CancellationToken,
+}
+
+impl Leases {
+    /// Keeps the lease of a job that was claimed at `claimed_at` or later.
+    pub(crate) fn keep(&self, hold: Hold, claimed_at: Instant, lease: Duration) -> Lease {
+        let (cancelled, lost) = (CancellationToken::new(), CancellationToken::new());
+        self.lock().insert(
+            hold.job,
+            Held {
+                hold,
+                until: claimed_at + lease,
+                cancelled: cancelled.clone(),
+                lost: lost.clone(),
+            },
+        );
+        Lease {
+            leases: self.clone(),
+            hold,
+            cancelled,
+            lost,
+        }
+    }
+
+    /// Renews all leases at every heartbeat until the function stops and nothing is held.
+    pub(crate) async fn run(self, ctx: Ctx) {
+        let timing = ctx.timing();
+        let mut beat = tokio::time::interval(timing.heartbeat);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {}
+                () = self.first_end() => {}
+                () = ctx.stopping().cancelled(), if self.lock().is_empty() => return,
+            }
+            self.renew(&ctx, timing.lease).await;
+        }
+    }
+
+    async fn renew(&self, ctx: &Ctx, lease: Duration) {
+        let holds: Vec<Hold> = self.lock().values().map(|held| held.hold).collect();
+        if !holds.is_empty() {
+            let asked_at = Instant::now();
+            match ctx.queue().heartbeat(&holds, lease).await {
+                Ok(beats) => {
+                    let mut held = self.lock();
+                    for beat in beats {
+                        let Some(entry) = held.get_mut(&beat.job) else { continue };
+                        if !beat.held {
+                            entry.lost.cancel();
+                        } else if beat.cancel {
+                            entry.until = asked_at + lease;
+                            entry.cancelled.cancel();
+                        } else {
+                            entry.until = asked_at + lease;
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "{} leases could not be renewed",
+                    holds.len()
+                ),
+            }
+        }
+        let now = Instant::now();
+        for held in self.lock().values() {
+            if held.until <= now + MARGIN {
+                held.lost.cancel();
+            }
+        }
+    }
+
+    /// When the first lease that is still good comes to its end.
+    async fn first_end(&self) {
+        let first = self
+            .lock()
+            .values()
+            .filter(|held| !held.lost.is_cancelled())
+            .map(|held| held.until)
+            .min();
+        match first {
+            Some(until) => tokio::time::sleep_until(until - MARGIN).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut held = self.leases.lock();
+        if held.get(&self.hold.job).is_some_and(|entry| entry.hold == self.hold) {
+            held.remove(&self.hold.job);
+        }
+    }
+}

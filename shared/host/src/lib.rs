@@ -1,0 +1,38 @@
+//! The frame around every function: it makes small functions possible by being explicit about everything else.
+//!
+//! A function is a [`Function`]: a name, a database role, what it is, and how its routes are made from its settings. Three
+//! values cross the seam and nothing else does: the [`Routes`] (an axum router over [`Ctx`]), the [`Ctx`] (queue, store,
+//! blobs, clock …) and the [`Env`] (that function's settings). The same function is served by [`main`] on Knative, by
+//! `lambda_http` on AWS Lambda, and by the local runtime in one process with all others.
+//!
+//! Frames for the kinds of function: [`task`], [`reconciler`], [`subscriber`], [`background`], or a plain router.
+
+mod background;
+mod ctx;
+mod drain;
+mod env;
+mod finisher;
+mod function;
+mod job;
+mod leases;
+mod log;
+mod process;
+mod reconciler;
+mod serve;
+mod subscriber;
+mod telemetry;
+mod trace;
+
+pub use background::background;
+pub use ctx::{Clock, Ctx, CtxError, Resources};
+pub use drain::task;
+pub use env::{Env, SettingsError};
+pub use function::{Background, Function, Kind, Mounted, Routes};
+pub use job::{Job, Outcome, TaskError};
+pub use log::JobLog;
+pub use process::{EXIT_SETTINGS, main};
+pub use reconciler::reconciler;
+pub use serve::{GRACE, ServeLimits, serve};
+pub use subscriber::{EventError, subscriber};
+pub use telemetry::{LogFormat, init_telemetry};
+pub use trace::Traceparent;

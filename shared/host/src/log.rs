@@ -1,0 +1,140 @@
+//! A job's log: lines go out in batches, numbered, under the job's epoch.
+
+use std::time::Duration;
+
+use model::{LogLine, LogStream};
+use queue::{Hold, Queue};
+use tokio::sync::{mpsc, oneshot};
+
+/// The longest line, in bytes; what is longer is cut and says so.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Lines that may wait to be written. Whoever writes faster waits.
+const WAITING_MAX: usize = 1024;
+/// Lines written at a time.
+const BATCH_MAX: usize = 256;
+/// How long a line waits for others before it is written.
+const BATCH_WAIT: Duration = Duration::from_millis(50);
+/// How often a batch is tried while the database does not answer, and how long is waited in between.
+const TRIES_MAX: usize = 5;
+const TRY_WAIT: Duration = Duration::from_millis(500);
+
+/// Writes lines to a job's log. Cheap to clone; lines keep the order of the calls on one clone.
+#[derive(Debug, Clone)]
+pub struct JobLog {
+    lines: mpsc::Sender<Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(LogStream, String),
+    Flush(oneshot::Sender<()>),
+}
+
+impl JobLog {
+    /// A log, and the work that writes it; it ends when the last clone is dropped.
+    pub(crate) fn new(queue: Queue, hold: Hold) -> (Self, impl Future<Output = ()> + Send) {
+        let (lines, waiting) = mpsc::channel(WAITING_MAX);
+        (Self { lines }, write(queue, hold, waiting))
+    }
+
+    /// Says something about the work.
+    pub async fn line(&self, text: impl Into<String>) {
+        self.write(LogStream::Task, text).await;
+    }
+
+    /// Passes on a line of a program's output.
+    pub async fn write(&self, stream: LogStream, text: impl Into<String>) {
+        for line in text.into().split('\n') {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            // The writer ends only when the hold is over: then nobody reads these lines.
+            self.lines.send(Entry::Line(stream, cut(line))).await.ok();
+        }
+    }
+
+    /// Waits until everything so far is written, or is known not to be.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.lines.send(Entry::Flush(done)).await.is_ok() {
+            written.await.ok();
+        }
+    }
+}
+
+fn cut(line: &str) -> String {
+    if line.len() <= LINE_BYTES_MAX {
+        return line.to_owned();
+    }
+    let end = line.floor_char_boundary(LINE_BYTES_MAX);
+    format!("{}… [{} bytes cut]", &line[..end], line.len() - end)
+}
+
+async fn write(queue: Queue, hold: Hold, mut waiting: mpsc::Receiver<Entry>) {
+    let mut seq = 0;
+    let mut entries = Vec::new();
+    while waiting.recv_many(&mut entries, BATCH_MAX).await > 0 {
+        let flushed = |entries: &[Entry]| entries.iter().any(|entry| matches!(entry, Entry::Flush(_)));
+        if !flushed(&entries) {
+            // More lines usually follow at once: one statement serves them all.
+            tokio::time::sleep(BATCH_WAIT).await;
+            while entries.len() < BATCH_MAX
+                && let Ok(entry) = waiting.try_recv()
+            {
+                entries.push(entry);
+            }
+        }
+        let mut lines = Vec::with_capacity(entries.len());
+        let mut flushes = Vec::new();
+        for entry in entries.drain(..) {
+            match entry {
+                Entry::Line(stream, text) => {
+                    seq += 1;
+                    lines.push(LogLine { seq, stream, text });
+                }
+                Entry::Flush(done) => flushes.push(done),
+            }
+        }
+        if !lines.is_empty() && !append(&queue, hold, &lines).await {
+            return;
+        }
+        for done in flushes {
+            // Who asked may have gone.
+            done.send(()).ok();
+        }
+    }
+}
+
+/// False when there is no use in going on.
+async fn append(queue: &Queue, hold: Hold, lines: &[LogLine]) -> bool {
+    for attempt in 1.. {
+        match queue.append_log(hold, lines).await {
+            Ok(held) => return held,
+            Err(error) if database::is_passing(&error) && attempt < TRIES_MAX => {
+                tokio::time::sleep(TRY_WAIT).await;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    job.id = hold.job.0,
+                    error = &error as &dyn std::error::Error,
+                    "{} log lines could not be written",
+                    lines.len()
+                );
+                return true;
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_at_a_character_and_says_so() {
+        let line = "é".repeat(LINE_BYTES_MAX);
+        let cut = cut(&line);
+        assert!(cut.len() < LINE_BYTES_MAX + 40, "{}", cut.len());
+        assert!(cut.ends_with("[16384 bytes cut]"), "{}", &cut[cut.len() - 30..]);
+        assert_eq!(super::cut("short"), "short");
+    }
+}
