@@ -393,12 +393,6 @@ impl Cluster {
             return Ok(None);
         };
         if !is_postmaster_of(pid, &self.pgdata) {
-            if process_exists(pid) {
-                // The id now belongs to a stranger, whom the server would take for a running server on its data.
-                tracing::warn!(pid, "removing the postmaster.pid of a server that is gone");
-                std::fs::remove_file(&pid_path).map_err(io_error("remove", &pid_path))?;
-            }
-            // Otherwise the server itself deals with it, more carefully than we could.
             return Ok(None);
         }
 
@@ -474,7 +468,24 @@ impl Cluster {
         }
     }
 
+    /// Removes a `postmaster.pid` whose process exists and yet is no server on this data: a stranger who got the id, or
+    /// a killed server that nobody has reaped, as in a container without an init. The server would take either for
+    /// itself and refuse. When there is no such process, the server sees to the file itself; and whatever the file
+    /// says, it refuses while processes of the server before it still use the shared memory.
+    fn remove_stale_pid_file(&self) -> Result<(), StartError> {
+        let path = PidFile::path(&self.pgdata);
+        let stale = PidFile::read(&self.pgdata)
+            .map_err(io_error("read", &path))?
+            .filter(|file| process_exists(file.pid) && !is_postmaster_of(file.pid, &self.pgdata));
+        if let Some(PidFile { pid, .. }) = stale {
+            tracing::warn!(pid, "removing the postmaster.pid of a server that is gone");
+            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        Ok(())
+    }
+
     fn spawn(&self) -> Result<Postmaster, StartError> {
+        self.remove_stale_pid_file()?;
         let log_path = self.log();
         let mut options = File::options();
         options.create(true).append(true).mode(0o600);

@@ -239,12 +239,34 @@ async fn an_orphan_that_refuses_our_settings_is_stopped_and_replaced() {
 }
 
 #[tokio::test]
-async fn an_old_pid_file_that_names_a_stranger_is_removed() {
+async fn an_old_pid_file_that_names_a_stranger_or_a_zombie_is_no_obstacle() {
     let folder = folder();
     start(folder.path()).await.unwrap().stop().await.unwrap();
     let pid_file = folder.path().join("postgres/postmaster.pid");
-    std::fs::write(&pid_file, format!("{}\n/elsewhere\n", std::process::id())).unwrap();
+    // Of the server's own account: somebody else's processes the server ignores by itself.
+    let account = embedded_postgres::Account::for_server().unwrap();
+    let mut stranger = account
+        .command(Path::new("/bin/sleep"))
+        .arg("600")
+        .spawn()
+        .unwrap();
+    let claim = format!(
+        "{}\n{}\n",
+        stranger.id(),
+        folder.path().join("postgres").display()
+    );
+
+    std::fs::write(&pid_file, &claim).unwrap();
     start(folder.path()).await.unwrap().stop().await.unwrap();
+    assert!(
+        stranger.try_wait().unwrap().is_none(),
+        "the stranger was killed"
+    );
+
+    stranger.kill().unwrap();
+    std::fs::write(&pid_file, &claim).unwrap();
+    start(folder.path()).await.unwrap().stop().await.unwrap();
+    stranger.wait().unwrap();
 }
 
 #[tokio::test]
