@@ -18,14 +18,17 @@
 //! adopts it, or stops it when it does not answer.
 
 mod account;
+mod cluster;
 mod credentials;
 mod error;
 mod installation;
 mod lock;
+mod log;
 mod port;
 mod postmaster;
 mod server;
 mod settings;
+mod superuser;
 
 pub use account::Account;
 pub use error::{StartError, StopError};

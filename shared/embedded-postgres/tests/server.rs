@@ -1,5 +1,9 @@
 //! A real server, started, stopped, killed and adopted.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test passes on its own environment"
+)]
 
 use embedded_postgres::{Durability, Options, Server, StartError, Step};
 use rustix::process::{Pid, Signal, kill_process};
@@ -351,10 +355,6 @@ fn orphan(data_dir: &Path) -> i32 {
 /// Not a test of its own: the process that `orphan` starts and kills.
 #[tokio::test]
 #[ignore = "started by other tests"]
-#[expect(
-    clippy::print_stdout,
-    reason = "tells the starting test the process id"
-)]
 async fn starter() {
     let Some(data_dir) = std::env::var_os("STARTER_DATA_DIR") else {
         return;

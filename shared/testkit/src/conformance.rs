@@ -9,6 +9,10 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/confo
 /// # Panics
 /// When the data is missing and `CI=true`, where a skipped test is a failure; and when the data is there but `path` is
 /// not, which is a mistake in the test.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no Env, and CI is told to tests"
+)]
 pub fn conformance(path: &str) -> Option<PathBuf> {
     let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     find(Path::new(FOLDER), path, in_ci)

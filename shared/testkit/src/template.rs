@@ -29,6 +29,10 @@ pub(crate) struct Template {
 impl Template {
     /// Finds the template for the installed server and the compiled migrations, or makes it, in about three seconds.
     /// Processes that start at the same moment wait for the one that makes it.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test has no Env to get PATH from"
+    )]
     pub(crate) async fn find_or_make() -> Result<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = path.to_str().context("PATH is not UTF-8")?;

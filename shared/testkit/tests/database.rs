@@ -117,7 +117,7 @@ fn a_killed_test_process_leaves_neither_server_nor_data() {
 /// Not a test of its own: the process that the test above starts and kills.
 #[tokio::test]
 #[ignore = "started by another test"]
-#[expect(clippy::print_stdout, reason = "tells the starting test the folder")]
+#[expect(clippy::disallowed_methods, reason = "a test talks to another test")]
 async fn user() {
     if std::env::var_os("TESTKIT_USER").is_none() {
         return;
@@ -134,7 +134,6 @@ async fn user() {
 
 #[tokio::test]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "prints what it measured")]
 async fn time_of_the_first_and_of_further_databases() {
     let start = Instant::now();
     let first = testkit::database().await;
