@@ -81,7 +81,16 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
                 || matches!(
                     code.as_ref(),
                     // Shutting down, starting, read-only after a failover, lost a race, too many clients, disk full.
-                    "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" | "53300" | "53100" | "57014" | "55P03"
+                    "57P01"
+                        | "57P02"
+                        | "57P03"
+                        | "25006"
+                        | "40001"
+                        | "40P01"
+                        | "53300"
+                        | "53100"
+                        | "57014"
+                        | "55P03"
                 )
         }),
         _ => false,

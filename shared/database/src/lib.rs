@@ -9,7 +9,7 @@ mod migrate;
 mod system;
 mod tenant;
 
-pub use connect::{ConnectError, Connect, is_passing};
+pub use connect::{Connect, ConnectError, is_passing};
 pub use migrate::{MIGRATOR, MigrateError, migrate};
 pub use system::SystemDb;
 pub use tenant::{TenantDb, TenantTx};

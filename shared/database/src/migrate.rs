@@ -10,10 +10,14 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// No connection.
-    #[error("could not connect to the database to migrate it; check that it runs and that the URL's login exists")]
+    #[error(
+        "could not connect to the database to migrate it; check that it runs and that the URL's login exists"
+    )]
     Connect(#[source] sqlx::Error),
     /// A migration failed; it was rolled back.
-    #[error("a migration failed and was rolled back; the login must be a superuser or have CREATEROLE and own the database")]
+    #[error(
+        "a migration failed and was rolled back; the login must be a superuser or have CREATEROLE and own the database"
+    )]
     Apply(#[source] sqlx::migrate::MigrateError),
     /// Partitions could not be made.
     #[error("could not make the next days' partitions")]
@@ -28,10 +32,7 @@ pub async fn migrate(url: &str) -> Result<(), MigrateError> {
     let mut conn = PgConnection::connect(url)
         .await
         .map_err(MigrateError::Connect)?;
-    MIGRATOR
-        .run(&mut conn)
-        .await
-        .map_err(MigrateError::Apply)?;
+    MIGRATOR.run(&mut conn).await.map_err(MigrateError::Apply)?;
     sqlx::query("select switchyard.make_partitions()")
         .execute(&mut conn)
         .await

@@ -42,7 +42,9 @@ impl TenantDb {
             "begin; select set_config('switchyard.tenant', '{}', true)",
             tenant.uuid()
         );
-        (*tx).execute(sqlx::raw_sql(sqlx::AssertSqlSafe(begin))).await?;
+        (*tx)
+            .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(begin)))
+            .await?;
         Ok(tx)
     }
 

@@ -25,7 +25,7 @@ pub use attribute::{
     AttributeError, Value,
 };
 pub use catalogue::{EventType, deterministic_id};
-pub use cloudevents::Event;
+pub use cloudevents::{AttributesReader, Event};
 pub use decode::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, DecodeError, Decoded, EVENT_BYTES_MAX, Limits, decode,
 };

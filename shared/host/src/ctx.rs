@@ -81,7 +81,11 @@ impl Resources {
         self
     }
 
-    fn databases(&self, settings: &HostSettings, role: DatabaseRole) -> Result<(SystemDb, TenantDb), CtxError> {
+    fn databases(
+        &self,
+        settings: &HostSettings,
+        role: DatabaseRole,
+    ) -> Result<(SystemDb, TenantDb), CtxError> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (settings.database_url.clone(), role);
         if let Some(known) = pools.get(&key) {
@@ -175,7 +179,11 @@ pub(crate) struct Timing {
 }
 
 impl Ctx {
-    pub(crate) fn new(function: &Function, env: &Env, resources: &Resources) -> Result<Self, CtxError> {
+    pub(crate) fn new(
+        function: &Function,
+        env: &Env,
+        resources: &Resources,
+    ) -> Result<Self, CtxError> {
         let settings: HostSettings = env.parse()?;
         if settings.heartbeat_secs == 0 || settings.heartbeat_secs * 2 > settings.lease_secs {
             return Err(SettingsError::wrong(
@@ -251,9 +259,12 @@ impl Ctx {
     /// # Errors
     /// When the function was started without `MASTER_KEY_FILE`.
     pub fn keyring(&self) -> Result<&Keyring, SettingsError> {
-        self.0.keyring.as_ref().ok_or_else(|| SettingsError::Missing {
-            name: "MASTER_KEY_FILE".to_owned(),
-        })
+        self.0
+            .keyring
+            .as_ref()
+            .ok_or_else(|| SettingsError::Missing {
+                name: "MASTER_KEY_FILE".to_owned(),
+            })
     }
 
     /// Files.
@@ -316,7 +327,10 @@ impl Ctx {
     pub async fn stop(&self, grace: Duration) {
         self.0.stop.cancel();
         self.0.tasks.close();
-        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 function = self.0.function,
                 "what was started did not end within {} s and is left",
@@ -345,6 +359,8 @@ impl Ctx {
 
 impl fmt::Debug for Ctx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ctx").field("function", &self.0.function).finish_non_exhaustive()
+        f.debug_struct("Ctx")
+            .field("function", &self.0.function)
+            .finish_non_exhaustive()
     }
 }

@@ -41,9 +41,7 @@ where
 {
     let worker: Arc<OnceLock<Worker>> = Arc::default();
     let handler = move |State(ctx): State<Ctx>, Received(message): Received| {
-        let worker = worker
-            .get_or_init(|| Worker::start(&ctx, policy))
-            .clone();
+        let worker = worker.get_or_init(|| Worker::start(&ctx, policy)).clone();
         let run = run.clone();
         async move {
             match message.ty().parse() {
@@ -84,7 +82,10 @@ impl Worker {
         let leases = Leases::default();
         let (finisher, writing) = Finisher::new(ctx.queue().clone());
         // Neither is waited for at the stop: leases end when nothing is held, the finisher when nobody can finish.
-        #[expect(clippy::disallowed_methods, reason = "both end by themselves after the last job")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "both end by themselves after the last job"
+        )]
         {
             tokio::spawn(leases.clone().run(ctx.clone()));
             tokio::spawn(writing);
@@ -108,7 +109,9 @@ impl Worker {
         let mut empty_before = false;
         loop {
             while running.try_join_next().is_some() {}
-            let Some(slot) = self.slot(&ctx, slice_end).await else { break };
+            let Some(slot) = self.slot(&ctx, slice_end).await else {
+                break;
+            };
             let mut slots = vec![slot];
             while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
                 slots.push(slot);
@@ -123,7 +126,10 @@ impl Worker {
             let jobs = match claimed {
                 Ok(jobs) => jobs,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "nothing could be claimed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "nothing could be claimed"
+                    );
                     if running.is_empty() {
                         return (
                             StatusCode::SERVICE_UNAVAILABLE,
@@ -154,7 +160,14 @@ impl Worker {
                 // A claim never returns more than was asked for.
                 let Some(slot) = slots.pop() else { break };
                 let lease = self.leases.keep(job.hold, claimed_at, ctx.timing().lease);
-                running.spawn(attempt(self.clone(), ctx.clone(), run.clone(), job, lease, slot));
+                running.spawn(attempt(
+                    self.clone(),
+                    ctx.clone(),
+                    run.clone(),
+                    job,
+                    lease,
+                    slot,
+                ));
             }
         }
         while running.join_next().await.is_some() {}
@@ -210,7 +223,10 @@ async fn attempt<S, F, Fut>(
         let started = Instant::now();
         tracing::info!("started");
         let (log, writing) = JobLog::new(ctx.queue().clone(), claimed.hold);
-        #[expect(clippy::disallowed_methods, reason = "ends with the last clone of the log")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the last clone of the log"
+        )]
         tokio::spawn(writing);
         let hold = claimed.hold;
         let end = match serde_json::from_value::<S>(claimed.payload) {
@@ -225,7 +241,14 @@ async fn attempt<S, F, Fut>(
                     log: log.clone(),
                     cancelled: lease.cancelled.child_token(),
                 };
-                watch(&ctx, &worker.policy, &lease, job.cancelled.clone(), run(ctx.clone(), job)).await
+                watch(
+                    &ctx,
+                    &worker.policy,
+                    &lease,
+                    job.cancelled.clone(),
+                    run(ctx.clone(), job),
+                )
+                .await
             }
             Err(error) => End::Said(Err(TaskError::fail(
                 anyhow!(error).context("the job's payload is not what this task takes"),
@@ -286,23 +309,39 @@ async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: H
     if !matches!(end, End::Lost) {
         log.flush().await;
     }
-    let ended = |ended, reason: Option<String>, result| Finish { hold, ended, reason, result };
+    let ended = |ended, reason: Option<String>, result| Finish {
+        hold,
+        ended,
+        reason,
+        result,
+    };
     let report = match end {
         End::Lost => {
             tracing::warn!("the lease is over; the attempt was dropped and writes nothing");
             return;
         }
         End::Said(Ok(Outcome::Recorded)) => return,
-        End::Said(Ok(Outcome::Done)) => worker.finisher.finish(ended(Ended::Succeeded, None, None)).await,
+        End::Said(Ok(Outcome::Done)) => {
+            worker
+                .finisher
+                .finish(ended(Ended::Succeeded, None, None))
+                .await
+        }
         End::Said(Ok(Outcome::DoneWith(result))) => {
-            worker.finisher.finish(ended(Ended::Succeeded, None, Some(result))).await
+            worker
+                .finisher
+                .finish(ended(Ended::Succeeded, None, Some(result)))
+                .await
         }
         End::Said(Ok(Outcome::Snooze { delay, reason })) => {
             again(|| ctx.queue().snooze(hold, delay, &reason)).await
         }
         End::Said(Ok(Outcome::Waiting(wait))) => again(|| ctx.queue().wait(hold, &wait)).await,
         End::Said(Err(TaskError::Stopped)) | End::Leaving if asked_to_stop => {
-            worker.finisher.finish(ended(Ended::Cancelled, Some("cancelled".to_owned()), None)).await
+            worker
+                .finisher
+                .finish(ended(Ended::Cancelled, Some("cancelled".to_owned()), None))
+                .await
         }
         End::Said(Err(TaskError::Stopped)) | End::Leaving => release(ctx, hold).await,
         End::Said(Err(_)) if leaving => release(ctx, hold).await,
@@ -311,7 +350,10 @@ async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: H
             again(|| ctx.queue().retry(hold, &text, after)).await
         }
         End::Said(Err(TaskError::Fail(error))) => {
-            worker.finisher.finish(ended(Ended::Dead, Some(format!("{error:#}")), None)).await
+            worker
+                .finisher
+                .finish(ended(Ended::Dead, Some(format!("{error:#}")), None))
+                .await
         }
         End::Panicked(text) => {
             let text = format!("the task panicked: {text}");
@@ -327,8 +369,12 @@ async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: H
     };
     match report {
         Some(FinishReport::Applied(state)) => tracing::info!(job.state = %state, "recorded"),
-        Some(FinishReport::Stale) => tracing::warn!("somebody else holds the job; nothing was recorded"),
-        None => tracing::error!("the end could not be recorded; the job is taken back when its lease is over"),
+        Some(FinishReport::Stale) => {
+            tracing::warn!("somebody else holds the job; nothing was recorded")
+        }
+        None => tracing::error!(
+            "the end could not be recorded; the job is taken back when its lease is over"
+        ),
     }
 }
 
@@ -338,7 +384,10 @@ async fn release(ctx: &Ctx, hold: Hold) -> Option<FinishReport> {
         Ok(0) => Some(FinishReport::Stale),
         Ok(_) => Some(FinishReport::Applied(model::JobState::Queued)),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a job could not be given back");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a job could not be given back"
+            );
             None
         }
     }
@@ -360,7 +409,10 @@ where
                 tokio::time::sleep(TRY_WAIT).await;
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the queue refused");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the queue refused"
+                );
                 return None;
             }
         }

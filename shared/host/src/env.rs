@@ -51,7 +51,9 @@ impl Env {
         let values = std::env::vars_os();
         Self {
             values: values
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         }
     }
@@ -132,8 +134,15 @@ mod tests {
 
     #[test]
     fn a_missing_setting_is_named() {
-        let error = Env::default().parse::<Settings>().expect_err("it is missing");
-        assert_eq!(error, SettingsError::Missing { name: "SLICE_SECS".into() });
+        let error = Env::default()
+            .parse::<Settings>()
+            .expect_err("it is missing");
+        assert_eq!(
+            error,
+            SettingsError::Missing {
+                name: "SLICE_SECS".into()
+            }
+        );
     }
 
     #[test]
@@ -143,6 +152,9 @@ mod tests {
         assert!(error.to_string().contains("SLICE_SECS"), "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
         let env = env.with("SLICE_SECS", "25");
-        assert_eq!(env.parse::<Settings>().expect("it is a number").slice_secs, 25);
+        assert_eq!(
+            env.parse::<Settings>().expect("it is a number").slice_secs,
+            25
+        );
     }
 }

@@ -80,7 +80,9 @@ pub struct Mounted {
 
 impl std::fmt::Debug for Mounted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mounted").field("ctx", &self.ctx).finish_non_exhaustive()
+        f.debug_struct("Mounted")
+            .field("ctx", &self.ctx)
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,7 +100,10 @@ impl Function {
             .route("/readyz", get(crate::serve::readiness))
             .with_state(ctx.clone())
             .layer(CatchPanicLayer::custom(crate::serve::panicked))
-            .layer(axum::middleware::from_fn_with_state(ctx.clone(), trace::span));
+            .layer(axum::middleware::from_fn_with_state(
+                ctx.clone(),
+                trace::span,
+            ));
         Ok(Mounted {
             router,
             ctx,

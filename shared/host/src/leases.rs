@@ -83,7 +83,9 @@ impl Leases {
                 Ok(beats) => {
                     let mut held = self.lock();
                     for beat in beats {
-                        let Some(entry) = held.get_mut(&beat.job) else { continue };
+                        let Some(entry) = held.get_mut(&beat.job) else {
+                            continue;
+                        };
                         if !beat.held {
                             entry.lost.cancel();
                         } else if beat.cancel {
@@ -131,7 +133,10 @@ impl Leases {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut held = self.leases.lock();
-        if held.get(&self.hold.job).is_some_and(|entry| entry.hold == self.hold) {
+        if held
+            .get(&self.hold.job)
+            .is_some_and(|entry| entry.hold == self.hold)
+        {
             held.remove(&self.hold.job);
         }
     }

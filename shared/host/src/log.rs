@@ -72,7 +72,8 @@ async fn write(queue: Queue, hold: Hold, mut waiting: mpsc::Receiver<Entry>) {
     let mut seq = 0;
     let mut entries = Vec::new();
     while waiting.recv_many(&mut entries, BATCH_MAX).await > 0 {
-        let flushed = |entries: &[Entry]| entries.iter().any(|entry| matches!(entry, Entry::Flush(_)));
+        let flushed =
+            |entries: &[Entry]| entries.iter().any(|entry| matches!(entry, Entry::Flush(_)));
         if !flushed(&entries) {
             // More lines usually follow at once: one statement serves them all.
             tokio::time::sleep(BATCH_WAIT).await;
@@ -134,7 +135,11 @@ mod tests {
         let line = "é".repeat(LINE_BYTES_MAX);
         let cut = cut(&line);
         assert!(cut.len() < LINE_BYTES_MAX + 40, "{}", cut.len());
-        assert!(cut.ends_with("[16384 bytes cut]"), "{}", &cut[cut.len() - 30..]);
+        assert!(
+            cut.ends_with("[16384 bytes cut]"),
+            "{}",
+            &cut[cut.len() - 30..]
+        );
         assert_eq!(super::cut("short"), "short");
     }
 }

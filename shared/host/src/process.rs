@@ -41,7 +41,9 @@ pub fn main(function: Function) -> ExitCode {
         Err(error) => return refused(function.name, &error),
     };
     let result = if env.get("AWS_LAMBDA_RUNTIME_API").is_some() {
-        runtime.block_on(lambda_http::run(mounted.router)).map_err(|error| anyhow::anyhow!(error))
+        runtime
+            .block_on(lambda_http::run(mounted.router))
+            .map_err(|error| anyhow::anyhow!(error))
     } else {
         runtime.block_on(knative(&env, mounted))
     };
@@ -68,7 +70,9 @@ fn refused(name: &str, error: &CtxError) -> ExitCode {
 /// The one TLS provider of the process. Fails only when there is one already, which is as good.
 #[expect(clippy::unnecessary_wraps, reason = "a step of a chain")]
 fn install_tls() -> Result<(), CtxError> {
-    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
     Ok(())
 }
 
@@ -79,7 +83,11 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
     };
     let address = SocketAddr::from((
         // A process that others on the machine started for themselves stays on the machine.
-        if env.get("HOST_LOOPBACK").is_some() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED },
+        if env.get("HOST_LOOPBACK").is_some() {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        },
         port,
     ));
     let listener = TcpListener::bind(address)
@@ -94,7 +102,10 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
     mounted.start_background();
     let stop = ctx.stopping().clone();
     let asked = ctx.clone();
-    #[expect(clippy::disallowed_methods, reason = "waits for a signal for as long as the process lives")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "waits for a signal for as long as the process lives"
+    )]
     tokio::spawn(async move {
         asked_to_stop().await;
         tracing::info!("asked to stop");
@@ -106,7 +117,10 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
 }
 
 async fn asked_to_stop() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut terminate), Ok(mut interrupt)) => {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -126,7 +140,10 @@ async fn supervise(ctx: Ctx, background: Background) {
     while !ctx.stopping().is_cancelled() {
         match background(ctx.clone()).await {
             Ok(()) if ctx.stopping().is_cancelled() => return,
-            Ok(()) => tracing::warn!(function = ctx.function(), "background work ended; it starts again"),
+            Ok(()) => tracing::warn!(
+                function = ctx.function(),
+                "background work ended; it starts again"
+            ),
             Err(error) => tracing::error!(
                 function = ctx.function(),
                 "background work failed and starts again: {error:#}"
@@ -143,7 +160,8 @@ impl crate::Mounted {
     /// Starts what the function does beside its requests, if anything.
     pub fn start_background(&self) {
         if let Some(background) = &self.background {
-            self.ctx.spawn(supervise(self.ctx.clone(), background.clone()));
+            self.ctx
+                .spawn(supervise(self.ctx.clone(), background.clone()));
         }
     }
 }

@@ -48,7 +48,12 @@ impl Default for ServeLimits {
 }
 
 /// Serves until `stop` fires and then until all requests have ended, at most [`GRACE`].
-pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ServeLimits,
+    stop: CancellationToken,
+) {
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     let mut builder = Builder::new(TokioExecutor::new());
@@ -80,7 +85,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of descriptors, or the peer has gone: neither is helped by trying at once.
-                tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection was not accepted"
+                );
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -88,7 +96,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
         let service = service.clone();
         let builder = Arc::clone(&builder);
         let watcher = graceful.watcher();
-        #[expect(clippy::disallowed_methods, reason = "a connection; the server waits for it when it stops")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a connection; the server waits for it when it stops"
+        )]
         tokio::spawn(async move {
             let _permit = permit;
             if !speaks(&stream, limits.header_timeout).await {
@@ -113,14 +124,23 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
         });
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests that did not end within {} s are cut", GRACE.as_secs());
+    if tokio::time::timeout(GRACE, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "requests that did not end within {} s are cut",
+            GRACE.as_secs()
+        );
     }
 }
 
 /// Whether a client says something in time. hyper's timeout for headers begins with their first byte.
 async fn speaks(stream: &TcpStream, timeout: Duration) -> bool {
-    matches!(tokio::time::timeout(timeout, stream.readable()).await, Ok(Ok(())))
+    matches!(
+        tokio::time::timeout(timeout, stream.readable()).await,
+        Ok(Ok(()))
+    )
 }
 
 /// `/readyz`: whether requests are welcome.
@@ -130,9 +150,11 @@ pub(crate) async fn readiness(State(ctx): State<Ctx>) -> Response {
     }
     match tokio::time::timeout(Duration::from_secs(1), ctx.ping()).await {
         Ok(Ok(())) => StatusCode::OK.into_response(),
-        Ok(Err(_)) | Err(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer").into_response()
-        }
+        Ok(Err(_)) | Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer",
+        )
+            .into_response(),
     }
 }
 
@@ -140,7 +162,11 @@ pub(crate) async fn readiness(State(ctx): State<Ctx>) -> Response {
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request panicked: {}", panic_text(&*panic));
-    (StatusCode::INTERNAL_SERVER_ERROR, "an error of ours; it was recorded").into_response()
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "an error of ours; it was recorded",
+    )
+        .into_response()
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {

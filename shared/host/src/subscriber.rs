@@ -59,6 +59,9 @@ pub(crate) fn refused(error: EventError) -> Response {
         EventError::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
         EventError::Never(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    tracing::warn!(http.status = status.as_u16(), "the event was not taken: {error}");
+    tracing::warn!(
+        http.status = status.as_u16(),
+        "the event was not taken: {error}"
+    );
     (status, error.to_string()).into_response()
 }

@@ -26,7 +26,13 @@ pub fn init_telemetry(env: &Env, format: LogFormat, default: &str) {
     let layer = fmt::layer().with_writer(std::io::stderr);
     // A second start in one process (a test) keeps the first subscriber.
     match format {
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init().ok(),
-        LogFormat::Text => registry.with(layer.with_target(false).compact()).try_init().ok(),
+        LogFormat::Json => registry
+            .with(layer.json().flatten_event(true))
+            .try_init()
+            .ok(),
+        LogFormat::Text => registry
+            .with(layer.with_target(false).compact())
+            .try_init()
+            .ok(),
     };
 }

@@ -58,7 +58,9 @@ impl FromStr for Traceparent {
     fn from_str(text: &str) -> Result<Self, NotATraceparent> {
         let hex = |part: &str, length| {
             part.len() == length
-                && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         let parts: Vec<&str> = text.split('-').collect();
         let [version, trace, span, flags] = parts[..] else {

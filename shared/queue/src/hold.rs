@@ -192,8 +192,10 @@ impl Queue {
             .iter()
             .map(|finish| finish.ended.state().as_str().to_owned())
             .collect();
-        let reasons: Vec<Option<String>> =
-            finishes.iter().map(|finish| finish.reason.clone()).collect();
+        let reasons: Vec<Option<String>> = finishes
+            .iter()
+            .map(|finish| finish.reason.clone())
+            .collect();
         let results: Vec<Option<Json<&serde_json::Value>>> = finishes
             .iter()
             .map(|finish| finish.result.as_ref().map(Json))
@@ -331,10 +333,7 @@ impl Queue {
 }
 
 fn columns(holds: &[Hold]) -> (Vec<i64>, Vec<i64>) {
-    holds
-        .iter()
-        .map(|hold| (hold.job.0, hold.epoch))
-        .unzip()
+    holds.iter().map(|hold| (hold.job.0, hold.epoch)).unzip()
 }
 
 /// Reads the state a transition recorded; nothing stands for a hold that was over.

@@ -47,7 +47,12 @@ impl Queue {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn approve(&self, tenant: TenantId, job: JobId, by: &str) -> Result<bool, sqlx::Error> {
+    pub async fn approve(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        by: &str,
+    ) -> Result<bool, sqlx::Error> {
         self.decide(tenant, job, Decision::Approve, by).await
     }
 
@@ -55,7 +60,12 @@ impl Queue {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn reject(&self, tenant: TenantId, job: JobId, by: &str) -> Result<bool, sqlx::Error> {
+    pub async fn reject(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        by: &str,
+    ) -> Result<bool, sqlx::Error> {
         self.decide(tenant, job, Decision::Reject, by).await
     }
 
