@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Ctx;
 
-/// A process stops working on a job this long before its lease would end, so that nobody else can have begun.
-const MARGIN: Duration = Duration::from_secs(2);
+/// A process stops working on a job before its lease would end, so that nobody else can have begun: by this part of the
+/// lease, and by no more than [`MARGIN_MAX`].
+const MARGIN_PART: u32 = 5;
+const MARGIN_MAX: Duration = Duration::from_secs(2);
 
 /// The holds of one function in one process.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +25,7 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 struct Held {
     hold: Hold,
+    /// When to stop: the end of the lease, less the margin.
     until: Instant,
     cancelled: CancellationToken,
     lost: CancellationToken,
@@ -47,7 +50,7 @@ impl Leases {
             hold.job,
             Held {
                 hold,
-                until: claimed_at + lease,
+                until: claimed_at + usable(lease),
                 cancelled: cancelled.clone(),
                 lost: lost.clone(),
             },
@@ -89,10 +92,10 @@ impl Leases {
                         if !beat.held {
                             entry.lost.cancel();
                         } else if beat.cancel {
-                            entry.until = asked_at + lease;
+                            entry.until = asked_at + usable(lease);
                             entry.cancelled.cancel();
                         } else {
-                            entry.until = asked_at + lease;
+                            entry.until = asked_at + usable(lease);
                         }
                     }
                 }
@@ -105,13 +108,13 @@ impl Leases {
         }
         let now = Instant::now();
         for held in self.lock().values() {
-            if held.until <= now + MARGIN {
+            if held.until <= now {
                 held.lost.cancel();
             }
         }
     }
 
-    /// When the first lease that is still good comes to its end.
+    /// When the first lease that is still good can no longer be used.
     async fn first_end(&self) {
         let first = self
             .lock()
@@ -120,7 +123,7 @@ impl Leases {
             .map(|held| held.until)
             .min();
         match first {
-            Some(until) => tokio::time::sleep_until(until - MARGIN).await,
+            Some(until) => tokio::time::sleep_until(until).await,
             None => std::future::pending().await,
         }
     }
@@ -128,6 +131,11 @@ impl Leases {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The part of a lease in which one may work.
+fn usable(lease: Duration) -> Duration {
+    lease - (lease / MARGIN_PART).min(MARGIN_MAX)
 }
 
 impl Drop for Lease {

@@ -111,8 +111,17 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
         tracing::info!("asked to stop");
         asked.stopping().cancel();
     });
-    serve(listener, mounted.router, ServeLimits::default(), stop).await;
-    ctx.stop(GRACE).await;
+    let stopped = stop.clone();
+    let grace = async move {
+        stopped.cancelled().await;
+        tokio::time::Instant::now() + GRACE
+    };
+    let ((), deadline) = tokio::join!(
+        serve(listener, mounted.router, ServeLimits::default(), stop),
+        grace
+    );
+    ctx.stop(deadline.saturating_duration_since(tokio::time::Instant::now()))
+        .await;
     Ok(())
 }
 
