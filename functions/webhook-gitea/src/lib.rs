@@ -6,12 +6,22 @@
 
 mod payload;
 
+use host::{Function, Kind};
+use model::DatabaseRole;
 use webhook::{
     BadSignature, Delivery, HmacSha256, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Verified,
     Which,
 };
 
 use crate::payload::{CreatePayload, PUSH_IS_SENT, PushPayload};
+
+/// `POST /<trigger>`.
+pub const FUNCTION: Function = Function {
+    name: env!("CARGO_PKG_NAME"),
+    role: DatabaseRole::System,
+    kind: Kind::Service,
+    routes: webhook::routes::<Gitea>,
+};
 
 /// Gitea and its relatives.
 #[derive(Debug)]
@@ -64,5 +74,7 @@ impl Vendor for Gitea {
     }
 }
 
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `webhook-gitea` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(webhook_gitea::FUNCTION)
+}

@@ -8,7 +8,7 @@ use super::*;
 const ID: &str = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
 
 /// Forgejo and Gitea send the headers of those that came before them, too.
-const GOGS: Dialect = Dialect {
+pub(crate) const GOGS: Dialect = Dialect {
     headers: |event, digits| {
         vec![
             ("x-gogs-event", event.to_owned()),
@@ -19,7 +19,7 @@ const GOGS: Dialect = Dialect {
     form_signs: Signed::Payload,
 };
 
-const GITEA: Dialect = Dialect {
+pub(crate) const GITEA: Dialect = Dialect {
     headers: |event, digits| {
         let mut headers = (GOGS.headers)(event, digits);
         headers.extend([
@@ -36,7 +36,7 @@ const GITEA: Dialect = Dialect {
     form_signs: Signed::Payload,
 };
 
-const FORGEJO: Dialect = Dialect {
+pub(crate) const FORGEJO: Dialect = Dialect {
     headers: |event, digits| {
         let mut headers = (GITEA.headers)(event, digits);
         headers.extend([

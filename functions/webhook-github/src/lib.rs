@@ -6,12 +6,22 @@
 
 mod payload;
 
+use host::{Function, Kind};
+use model::DatabaseRole;
 use webhook::{
     BadSignature, Delivery, HmacSha256, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Verified,
     Which,
 };
 
 use crate::payload::PushPayload;
+
+/// `POST /<trigger>`.
+pub const FUNCTION: Function = Function {
+    name: env!("CARGO_PKG_NAME"),
+    role: DatabaseRole::System,
+    kind: Kind::Service,
+    routes: webhook::routes::<Github>,
+};
 
 /// GitHub.
 #[derive(Debug)]
@@ -45,5 +55,7 @@ impl Vendor for Github {
     }
 }
 
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `webhook-github` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(webhook_github::FUNCTION)
+}

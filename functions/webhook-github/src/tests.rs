@@ -5,7 +5,7 @@ use webhook::{Normalised, Signed};
 
 use super::*;
 
-const DIALECT: Dialect = Dialect {
+pub(crate) const DIALECT: Dialect = Dialect {
     headers: |event, digits| {
         vec![
             ("x-github-event", event.to_owned()),

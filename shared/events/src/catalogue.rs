@@ -144,14 +144,20 @@ pub struct UnknownEventType(String);
 ///
 /// The parts are told apart by their lengths, so `["ab", "c"]` and `["a", "bc"]` differ.
 #[must_use]
-pub fn deterministic_id(parts: &[&str]) -> String {
+pub fn deterministic_uuid(parts: &[&str]) -> Uuid {
     // Changing this changes every id: repeats of events from before would not be recognised.
     const NAMESPACE: Uuid = Uuid::from_u128(0x8c6e_5a0e_6f0b_4d5f_9b2e_3d1c_7a94_21f6);
     let mut name = String::new();
     for part in parts {
         name.push_str(&format!("{}:{part}", part.len()));
     }
-    Uuid::new_v5(&NAMESPACE, name.as_bytes()).to_string()
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+}
+
+/// [`deterministic_uuid`] as text.
+#[must_use]
+pub fn deterministic_id(parts: &[&str]) -> String {
+    deterministic_uuid(parts).to_string()
 }
 
 #[cfg(test)]

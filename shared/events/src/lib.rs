@@ -24,7 +24,7 @@ pub use attribute::{
     ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX,
     AttributeError, Value,
 };
-pub use catalogue::{EventType, deterministic_id};
+pub use catalogue::{EventType, deterministic_id, deterministic_uuid};
 pub use cloudevents::{AttributesReader, Event};
 pub use decode::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, DecodeError, Decoded, EVENT_BYTES_MAX, Limits, decode,

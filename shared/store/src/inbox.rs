@@ -9,6 +9,8 @@ use crate::{Keyring, SealedError, Slot, Store};
 /// Columns that hold sealed values, by the name that binds a value to its column.
 pub(crate) const SECRET: &str = "triggers.secret";
 pub(crate) const SECRET_PREVIOUS: &str = "triggers.secret_previous";
+/// What is sealed where there is no secret to open: as long as one usually is.
+const DECOY: [u8; 32] = [0; 32];
 /// The column of a delivery's body.
 pub const BODY: &str = "deliveries.body";
 
@@ -149,7 +151,8 @@ pub struct Rejection<'a> {
 }
 
 impl Store {
-    /// The trigger that a webhook's URL names, with its secrets opened. Nothing when there is none or it is switched off.
+    /// The trigger that a webhook's URL names, with its secrets opened. Also one that is switched off: what it was sent
+    /// is kept, and dispatch says why nothing started. Nothing when there is none, in the time that one takes.
     ///
     /// # Errors
     /// See [`InboxError`].
@@ -162,31 +165,40 @@ impl Store {
             r#"
             select database_id, kind, secret, secret_previous
             from switchyard.triggers
-            where id = $1 and enabled
+            where id = $1
             "#,
             id.uuid()
         )
         .fetch_optional(&mut *self.db.acquire().await?)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let tenant = TenantId::from(row.database_id);
+        let tenant = TenantId::from(row.as_ref().map_or(Uuid::nil(), |row| row.database_id));
         let open = |column, sealed: Option<Vec<u8>>| -> Result<_, InboxError> {
-            let Some(sealed) = sealed else { return Ok(None) };
             let slot = Slot {
                 tenant,
                 column,
                 row: id.uuid(),
             };
+            let Some(sealed) = sealed else {
+                // As much work as opening one, so that the time does not tell which triggers and secrets exist.
+                drop(keyring.seal(slot, &DECOY));
+                return Ok(None);
+            };
             let plain = keyring.open(slot, &sealed)?;
             let text = std::str::from_utf8(&plain).map_err(|_| InboxError::NotText)?;
             Ok(Some(SecretString::from(text)))
         };
-        Ok(Some(InboxTrigger {
+        let (kind, secret, secret_previous) = match row {
+            Some(row) => (Some(row.kind.parse()?), row.secret, row.secret_previous),
+            None => (None, None, None),
+        };
+        let secret = open(SECRET, secret)?;
+        let secret_previous = open(SECRET_PREVIOUS, secret_previous)?;
+        Ok(kind.map(|kind| InboxTrigger {
             id,
             tenant,
-            kind: row.kind.parse()?,
-            secret: open(SECRET, row.secret)?,
-            secret_previous: open(SECRET_PREVIOUS, row.secret_previous)?,
+            kind,
+            secret,
+            secret_previous,
         }))
     }
 

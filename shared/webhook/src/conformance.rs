@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The secret of every delivery that is made here.
-const SECRET: &str = "the trigger's secret";
+pub const SECRET: &str = "the trigger's secret";
 
 /// How a sender speaks, for making its requests.
 #[derive(Debug, Clone, Copy)]

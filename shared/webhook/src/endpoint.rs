@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
+use host::Traceparent;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
@@ -53,10 +55,12 @@ pub fn endpoint<V: Vendor, S: Inbox>() -> Router<S> {
 
 async fn take<V: Vendor, S: Inbox>(
     State(inbox): State<S>,
-    Path(trigger): Path<String>,
+    trigger: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
+    // A path that is not UTF-8 names no trigger, like any other text that is no id.
+    let trigger = trigger.map_or_else(|_| String::new(), |Path(trigger)| trigger);
     match taken::<V, S>(&inbox, &trigger, headers, body).await {
         Ok(answer) => answer,
         Err(Refusal::Inbox(error)) => {
@@ -119,6 +123,7 @@ async fn taken<V: Vendor, S: Inbox>(
         headers: kept,
         body: verified.body().clone(),
         body_sha256,
+        traceparent: Traceparent::of(verified.headers()),
     };
     Ok(match inbox.record(&trigger, incoming).await? {
         Recorded::New(id) => answer.about(id),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use bytes::Bytes;
+use host::Traceparent;
 use model::{DeliveryId, TriggerId};
 
 use crate::{Normalised, Secrets};
@@ -52,6 +53,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// Their SHA-256.
     pub body_sha256: [u8; 32],
+    /// The trace that it belongs to.
+    pub traceparent: Traceparent,
 }
 
 /// What a verified delivery means.

@@ -2,7 +2,8 @@
 //!
 //! A request is a [`Delivery<Raw>`]. [`Delivery::verify`] turns it into a [`Delivery<Verified>`], the only one whose
 //! payload can be read; [`Delivery::parse`] turns that into [`Parsed`]. A [`Vendor`] is those two steps for one kind of
-//! sender. That much is pure: no I/O, no clock. [`endpoint`] serves it over HTTP for whoever is an [`Inbox`].
+//! sender. That much is pure: no I/O, no clock. [`endpoint`] serves it over HTTP for whoever is an [`Inbox`]; functions
+//! are one by their [`host::Ctx`], and [`routes`] is all that a vendor's function adds to its [`Vendor`].
 //!
 //! Reading a payload whose signature nobody checked does not compile:
 //!
@@ -21,6 +22,7 @@
 //! ```
 
 pub mod conformance;
+mod ctx;
 mod delivery;
 mod endpoint;
 mod error;
@@ -34,6 +36,7 @@ mod signature;
 mod text;
 mod vendor;
 
+pub use ctx::routes;
 pub use delivery::{Delivery, Raw, Verified};
 pub use endpoint::{BODY_BYTES_MAX, endpoint};
 pub use error::{BadSignature, HeaderProblem, ParseError};

@@ -219,11 +219,14 @@ async fn an_unknown_trigger_and_a_bad_signature_get_one_answer_by_one_way() {
         .expect("a path");
     let mut no_id = request("push", "a", "{}");
     *no_id.uri_mut() = "/no-id".parse().expect("a path");
+    let mut no_text = request("push", "a", "{}");
+    *no_text.uri_mut() = "/%ff".parse().expect("a path");
 
     let answers = [
         send(&inbox, unsigned).await,
         send(&inbox, unknown).await,
         send(&inbox, no_id).await,
+        send(&inbox, no_text).await,
     ];
     assert_eq!(answers[0].0, StatusCode::UNAUTHORIZED);
     assert!(
@@ -231,7 +234,7 @@ async fn an_unknown_trigger_and_a_bad_signature_get_one_answer_by_one_way() {
         "{answers:?}"
     );
     let kept = inbox.kept();
-    assert_eq!((kept.lookups, kept.recorded.len()), (3, 0));
+    assert_eq!((kept.lookups, kept.recorded.len()), (4, 0));
     let counted: Vec<_> = kept
         .rejected
         .iter()
@@ -242,6 +245,10 @@ async fn an_unknown_trigger_and_a_bad_signature_get_one_answer_by_one_way() {
         (
             true,
             "there is no x-hub-signature-256 header, or it is empty: give the hook the trigger's secret",
+        ),
+        (
+            false,
+            "there is no such trigger",
         ),
         (
             false,

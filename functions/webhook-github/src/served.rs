@@ -1,0 +1,561 @@
+//! The function as it is served, on a database: what is answered and what is kept.
+
+use axum::Router;
+use axum::body::Body;
+use database::{Connect, TenantDb};
+use futures::future::join_all;
+use host::{Env, Resources};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use model::{DeliveryId, EventId, GitTrigger, Role, TenantId, TriggerId};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use store::{Keyring, Slot, people, setup};
+use tempfile::NamedTempFile;
+use testkit::TestDb;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+use webhook::BODY_BYTES_MAX;
+use webhook::conformance::{SECRET, signed};
+
+use super::*;
+use crate::tests::DIALECT;
+
+const PUSH: &str = include_str!("../testdata/push.branch.json");
+
+/// A served function and the trigger that it takes deliveries for.
+struct Served {
+    router: Router,
+    rows: PgPool,
+    keyring: Keyring,
+    tenant: TenantId,
+    trigger: TriggerId,
+    env: Env,
+    // Both go away when the test is over.
+    _key: NamedTempFile,
+    _db: TestDb,
+}
+
+#[derive(Debug, PartialEq)]
+struct Answer {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Answer {
+    fn delivery(&self) -> DeliveryId {
+        let id = self.body["delivery"].as_str().expect("an id");
+        id.parse().expect("a delivery's id")
+    }
+}
+
+async fn served() -> Served {
+    let db = testkit::database().await;
+    let rows = db.pool(None).await;
+    let mut owner = rows.acquire().await.expect("a connection");
+    let (tenant, _) = people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
+        .await
+        .expect("a tenant");
+    let key = Keyring::generate();
+    let keyring = Keyring::from_base64(&key).expect("a key");
+    let tenants = TenantDb::new(&Connect {
+        url: db.owner_url().into(),
+        role: DatabaseRole::Tenant,
+        connections_max: 1,
+        acquire_timeout: std::time::Duration::from_secs(20),
+    })
+    .expect("a URL");
+    let mut tx = tenants.begin(tenant).await.expect("a transaction");
+    let filter = GitTrigger::default();
+    let trigger =
+        setup::create_git_trigger(&mut tx, tenant, &keyring, "push", &filter, &SECRET.into())
+            .await
+            .expect("a trigger");
+    tx.commit().await.expect("a commit");
+
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), key.expose_secret()).expect("a file");
+    let env = Env::default()
+        .with("DATABASE_URL", db.owner_url())
+        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
+        .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
+    Served {
+        router: mounted(&env),
+        rows,
+        keyring,
+        tenant,
+        trigger,
+        env,
+        _key: file,
+        _db: db,
+    }
+}
+
+fn mounted(env: &Env) -> Router {
+    let resources = Resources::new().expect("an HTTP client");
+    FUNCTION
+        .mount(env, &resources)
+        .expect("good settings")
+        .router
+}
+
+/// A delivery of GitHub, rightly signed, under an id of its own.
+fn delivery(event: &str, id: &str, body: &[u8]) -> (HeaderMap, Vec<u8>) {
+    let mut headers = signed(DIALECT, event, body);
+    let id = HeaderValue::from_str(id).expect("a header's value");
+    headers.insert("x-github-delivery", id);
+    (headers, body.to_vec())
+}
+
+impl Served {
+    async fn post(&self, (headers, body): (HeaderMap, Vec<u8>)) -> Answer {
+        self.post_to(&self.trigger.to_string(), headers, body).await
+    }
+
+    async fn post_to(&self, trigger: &str, headers: HeaderMap, body: Vec<u8>) -> Answer {
+        answer(&self.router, trigger, headers, body).await
+    }
+
+    async fn count(&self, table_query: &'static str) -> i64 {
+        sqlx::query_scalar(table_query)
+            .fetch_one(&self.rows)
+            .await
+            .expect("a count")
+    }
+
+    async fn events(&self) -> i64 {
+        self.count("select count(*) from switchyard.events").await
+    }
+
+    async fn published(&self) -> i64 {
+        self.count("select count(*) from switchyard.outbox where broker = 'inbound'")
+            .await
+    }
+
+    async fn verdicts(&self) -> Vec<(String, i64)> {
+        sqlx::query_as(
+            "select verdict::text, count(*) from switchyard.deliveries group by verdict order by 1",
+        )
+        .fetch_all(&self.rows)
+        .await
+        .expect("rows")
+    }
+
+    async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement)
+            .execute(&self.rows)
+            .await
+            .expect("the owner may");
+    }
+}
+
+async fn answer(router: &Router, trigger: &str, headers: HeaderMap, body: Vec<u8>) -> Answer {
+    let response = respond(router, trigger, headers, body).await;
+    let status = response.status();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    let body = serde_json::from_slice(&body).expect("JSON");
+    Answer { status, body }
+}
+
+async fn respond(
+    router: &Router,
+    trigger: &str,
+    headers: HeaderMap,
+    body: Vec<u8>,
+) -> http::Response<Body> {
+    let mut request = Request::post(format!("/{trigger}"))
+        .body(Body::from(body))
+        .expect("a request");
+    *request.headers_mut() = headers;
+    let answered = router.clone().oneshot(request).await;
+    answered.expect("a router always answers")
+}
+
+#[tokio::test]
+async fn a_push_is_kept_sealed_and_masked_and_becomes_one_event() {
+    let it = served().await;
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let (mut headers, body) = delivery("push", "d-1", PUSH.as_bytes());
+    headers.insert("traceparent", HeaderValue::from_static(traceparent));
+    headers.insert("authorization", HeaderValue::from_static("Bearer hunter2"));
+    let answer = it.post((headers, body)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(answer.body["verdict"], "accepted");
+
+    let (id, vendor, event, key, verdict, kept, sealed): (
+        Uuid,
+        String,
+        String,
+        String,
+        String,
+        Value,
+        Vec<u8>,
+    ) = sqlx::query_as(
+        "select id, vendor, vendor_event, delivery_key, verdict::text, headers, body from switchyard.deliveries",
+    )
+    .fetch_one(&it.rows)
+    .await
+    .expect("one delivery");
+    assert_eq!(DeliveryId::from(id), answer.delivery());
+    assert_eq!(
+        (&*vendor, &*event, &*key, &*verdict),
+        ("github", "push", "d-1", "accepted")
+    );
+    assert_eq!(kept["x-hub-signature-256"], "***");
+    assert_eq!(kept["authorization"], "***");
+    assert!(!kept.to_string().contains("hunter2"), "{kept}");
+    let readable = |text: &str| {
+        sealed
+            .windows(text.len())
+            .any(|bytes| bytes == text.as_bytes())
+    };
+    assert!(!readable("refs/heads"));
+    let slot = Slot {
+        tenant: it.tenant,
+        column: store::inbox::BODY,
+        row: id,
+    };
+    let opened = it.keyring.open(slot, &sealed).expect("it is its place");
+    assert_eq!(**opened, *PUSH.as_bytes());
+
+    let (event, ty, source, subject, data, trace, correlation): (
+        Uuid,
+        String,
+        String,
+        String,
+        Value,
+        String,
+        String,
+    ) = sqlx::query_as(
+        "select id, type, source, subject, data, traceparent, correlation_id from switchyard.events",
+    )
+    .fetch_one(&it.rows)
+    .await
+    .expect("one event");
+    let trigger = it.trigger.to_string();
+    let expected = events::deterministic_uuid(&[&trigger, "d-1", "0"]);
+    assert_eq!(
+        event, expected,
+        "the same delivery must make the same event"
+    );
+    assert_eq!(ty, "dev.switchyard.git.pushed.v1");
+    assert_eq!(source, format!("/switchyard/triggers/{trigger}"));
+    assert_eq!(subject, "refs/heads/main");
+    assert_eq!(
+        (&*trace, correlation),
+        (traceparent, answer.delivery().to_string())
+    );
+    let pushed: model::git::GitPushed = serde_json::from_value(data).expect("a push");
+    assert_eq!(pushed.branch, "main");
+
+    let (ce_id, extensions): (String, Value) =
+        sqlx::query_as("select ce_id, extensions from switchyard.outbox where broker = 'inbound'")
+            .fetch_one(&it.rows)
+            .await
+            .expect("one publication");
+    assert_eq!(ce_id, EventId::from(event).to_string());
+    assert_eq!(extensions["traceparent"], traceparent);
+    assert_eq!(extensions["tenantid"], json!(it.tenant.uuid()));
+}
+
+#[tokio::test]
+async fn two_hundred_posts_of_one_push_make_one_event() {
+    let it = served().await;
+    let posts = (0..200).map(|_| it.post(delivery("push", "d-1", PUSH.as_bytes())));
+    let answers = join_all(posts).await;
+    let (new, repeats): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer.status == StatusCode::ACCEPTED);
+    let [first] = new[..] else {
+        panic!("{} posts were the first", new.len());
+    };
+    assert_eq!(repeats.len(), 199);
+    for repeat in repeats {
+        assert_eq!(repeat.status, StatusCode::OK);
+        assert_eq!(repeat.body["verdict"], "duplicate");
+        assert_eq!(repeat.delivery(), first.delivery());
+    }
+    assert_eq!((it.events().await, it.published().await), (1, 1));
+    assert_eq!(
+        it.verdicts().await,
+        [("accepted".to_owned(), 1), ("duplicate".to_owned(), 199)]
+    );
+}
+
+#[tokio::test]
+async fn the_same_id_with_another_body_is_a_conflict() {
+    let it = served().await;
+    let first = it.post(delivery("push", "d-1", PUSH.as_bytes())).await;
+    let other = format!("{PUSH} ");
+    let second = it.post(delivery("push", "d-1", other.as_bytes())).await;
+    assert_eq!(second.status, StatusCode::CONFLICT);
+    assert_eq!(second.delivery(), first.delivery());
+    assert_eq!((it.events().await, it.published().await), (1, 1));
+}
+
+#[tokio::test]
+async fn what_does_not_verify_is_counted_and_not_kept() {
+    let it = served().await;
+    it.execute(
+        "insert into switchyard.triggers (id, database_id, name, kind)
+         select '00000000-0000-7000-8000-000000000001', database_id, 'by hand', 'manual' from switchyard.tenants",
+    )
+    .await;
+    let (good, body) = delivery("push", "d-1", PUSH.as_bytes());
+    let digits = good["x-hub-signature-256"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    let bare = digits.strip_prefix("sha256=").expect("a prefix");
+    let mut answers = Vec::new();
+    for signature in [
+        None,
+        Some(String::new()),
+        Some("sha256=".to_owned()),
+        Some(format!("sha256={}", bare.to_uppercase())),
+        Some(format!("sha1={}", &bare[..40])),
+        Some(digits[..digits.len() - 2].to_owned()),
+        Some(format!("sha256={}", "0".repeat(64))),
+        Some(format!("sha256={}", "0".repeat(10_000))),
+    ] {
+        let mut headers = good.clone();
+        headers.remove("x-hub-signature-256");
+        if let Some(signature) = signature {
+            let signature = signature.parse().expect("a header's value");
+            headers.insert("x-hub-signature-256", signature);
+        }
+        answers.push(it.post((headers, body.clone())).await);
+    }
+    let reordered = format!(" {PUSH}").into_bytes();
+    answers.push(it.post((good.clone(), reordered)).await);
+    let known = answers.len();
+    let by_hand = "trg_00000000000070008000000000000001";
+    let nobody = TriggerId::from(Uuid::from_u128(1)).to_string();
+    for trigger in [by_hand, &nobody, "nonsense", "%ff", "evt_0"] {
+        answers.push(it.post_to(trigger, good.clone(), body.clone()).await);
+    }
+    let told = json!({
+        "title": "the delivery is not verified",
+        "status": 401,
+        "detail": answers[0].body["detail"],
+    });
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.body, told);
+    }
+
+    let of_trigger = "select coalesce(sum(count), 0)::bigint from switchyard.rejections where trigger_id is not null";
+    let of_none = "select coalesce(sum(count), 0)::bigint from switchyard.rejections where trigger_id is null";
+    assert_eq!(
+        it.count(of_trigger).await,
+        i64::try_from(known).expect("few")
+    );
+    assert_eq!(it.count(of_none).await, 5);
+    assert_eq!((it.events().await, it.published().await), (0, 0));
+    let bodies = "select count(*) from switchyard.deliveries where body is not null or verdict <> 'rejected'";
+    assert_eq!(it.count(bodies).await, 0);
+
+    let later = it.post((good, body)).await;
+    assert_eq!(
+        later.status,
+        StatusCode::ACCEPTED,
+        "a refused id is not used up"
+    );
+}
+
+#[tokio::test]
+async fn of_many_rejections_ten_an_hour_are_kept_as_samples() {
+    let it = served().await;
+    let (mut headers, body) = delivery("push", "d-1", PUSH.as_bytes());
+    headers.remove("x-hub-signature-256");
+    for _ in 0..15 {
+        it.post((headers.clone(), body.clone())).await;
+    }
+    let counted = "select sum(count)::bigint from switchyard.rejections";
+    assert_eq!(it.count(counted).await, 15);
+    let samples = it.count("select count(*) from switchyard.deliveries").await;
+    // The hour may turn while this runs.
+    assert!((10..=15).contains(&samples), "{samples} samples");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_and_kept() {
+    let it = served().await;
+    let with = |from: &str, to: &str| {
+        assert!(PUSH.contains(from), "the fixture has {from}");
+        PUSH.replacen(from, to, 1).into_bytes()
+    };
+    let bombs: Vec<(&str, Vec<u8>)> = vec![
+        ("nested", "[".repeat(100_000).into_bytes()),
+        ("nested where nothing is read", {
+            let deep = format!("{{\"x\": {}{},", "[".repeat(50_000), "]".repeat(50_000));
+            PUSH.replacen('{', &deep, 1).into_bytes()
+        }),
+        ("a million keys", {
+            let keys: Vec<_> = (0..1_000_002).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{{}}}", keys.join(",")).into_bytes()
+        }),
+        (
+            "escaped NUL",
+            with("refs/heads/main", "refs/heads/ma\\u0000in"),
+        ),
+        ("raw NUL", with("refs/heads/main", "refs/heads/ma\0in")),
+        (
+            "lone surrogate",
+            with("refs/heads/main", "refs/heads/\\ud800"),
+        ),
+        ("invalid UTF-8", {
+            let mut body = PUSH.as_bytes().to_vec();
+            let at = PUSH.find("refs/heads/main").expect("the fixture has it");
+            body[at + 11] = 0xff;
+            body
+        }),
+        ("a number beyond all", {
+            PUSH.replacen("\"forced\": false", "\"forced\": 1e400", 1)
+                .replacen("\"forced\":false", "\"forced\":1e400", 1)
+                .into_bytes()
+        }),
+        ("not JSON", b"payload".to_vec()),
+        ("nothing", Vec::new()),
+        ("a body of Gitea", {
+            let mut body: Value = serde_json::from_str(PUSH).expect("JSON");
+            body["pusher"] = json!({"login": "ann"});
+            body.to_string().into_bytes()
+        }),
+    ];
+    let sent = bombs.len();
+    for (what, body) in bombs {
+        let answer = it.post(delivery("push", "d-1", &body)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what}");
+        let reason: String =
+            sqlx::query_scalar("select reason from switchyard.deliveries where id = $1")
+                .bind(answer.delivery().uuid())
+                .fetch_one(&it.rows)
+                .await
+                .expect("it is recorded");
+        assert_eq!(answer.body["detail"], reason, "{what}");
+    }
+    let (mut headers, body) = delivery("push", "d-1", PUSH.as_bytes());
+    headers.insert("x-gitea-event", HeaderValue::from_static("push"));
+    let answer = it.post((headers, body)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(
+        answer.body["detail"]
+            .to_string()
+            .contains("use the URL for gitea")
+    );
+    assert_eq!(
+        it.verdicts().await,
+        [(
+            "malformed".to_owned(),
+            i64::try_from(sent + 1).expect("few")
+        )]
+    );
+    assert_eq!(it.events().await, 0);
+
+    let good = it.post(delivery("push", "d-1", PUSH.as_bytes())).await;
+    assert_eq!(
+        good.status,
+        StatusCode::ACCEPTED,
+        "a refused id is not used up"
+    );
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_refused() {
+    let it = served().await;
+    let (headers, _) = delivery("push", "d-1", b"");
+    let answer = it.post((headers, vec![b' '; BODY_BYTES_MAX + 1])).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(it.verdicts().await, []);
+}
+
+#[tokio::test]
+async fn a_ping_and_an_unknown_event_are_kept_and_start_nothing() {
+    let it = served().await;
+    let ping = include_bytes!("../testdata/ping.hook.json");
+    let answer = it.post(delivery("ping", "d-1", ping)).await;
+    assert_eq!(
+        (answer.status, &answer.body["verdict"]),
+        (StatusCode::ACCEPTED, &json!("ping"))
+    );
+    let answer = it.post(delivery("star", "d-2", b"{}")).await;
+    assert_eq!(
+        (answer.status, &answer.body["verdict"]),
+        (StatusCode::ACCEPTED, &json!("ignored"))
+    );
+    assert_eq!(
+        it.verdicts().await,
+        [("ignored".to_owned(), 1), ("ping".to_owned(), 1)]
+    );
+    assert_eq!((it.events().await, it.published().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_switched_off_still_keeps_what_it_is_sent() {
+    let it = served().await;
+    it.execute("update switchyard.triggers set enabled = false")
+        .await;
+    let answer = it.post(delivery("push", "d-1", PUSH.as_bytes())).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(it.events().await, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_while_the_database_is_down() {
+    let it = served().await;
+    // A port that was free a moment ago: nobody listens there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let env = it
+        .env
+        .clone()
+        .with(
+            "DATABASE_URL",
+            format!("postgres://nobody@127.0.0.1:{port}/none"),
+        )
+        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "1");
+    let (headers, body) = delivery("push", "d-1", PUSH.as_bytes());
+    let response = respond(&mounted(&env), &it.trigger.to_string(), headers, body).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "5");
+}
+
+#[tokio::test]
+async fn a_delivery_is_taken_again_after_the_database_went_away() {
+    let it = served().await;
+    // One connection, so that it is known which one is broken.
+    let router = mounted(&it.env.clone().with("DATABASE_POOL_MAX", "1"));
+    let trigger = it.trigger.to_string();
+    let post = |id: &'static str| {
+        let (headers, body) = delivery("push", id, PUSH.as_bytes());
+        answer(&router, &trigger, headers, body)
+    };
+    assert_eq!(post("d-1").await.status, StatusCode::ACCEPTED);
+    it.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
+         where datname = current_database() and application_name = 'switchyard_system'",
+    )
+    .await;
+    assert_eq!(post("d-2").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(it.events().await, 1);
+    assert_eq!(post("d-2").await.status, StatusCode::ACCEPTED);
+    assert_eq!((it.events().await, it.published().await), (2, 2));
+}
+
+#[tokio::test]
+async fn without_a_master_key_it_does_not_start() {
+    let env = Env::default().with("DATABASE_URL", "postgres://nobody@127.0.0.1/none");
+    let resources = Resources::new().expect("an HTTP client");
+    let error = FUNCTION
+        .mount(&env, &resources)
+        .expect_err("a setting is missing");
+    assert!(error.to_string().contains("MASTER_KEY_FILE"), "{error}");
+}
