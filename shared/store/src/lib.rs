@@ -4,13 +4,17 @@
 //! [`Store`] works over all tenants by single statements, as functions do; what takes a [`database::TenantTx`] works for
 //! one tenant, as people do.
 
+pub mod broker;
 pub mod deploys;
 pub mod dispatch;
+pub mod ensure;
 pub mod inbox;
 mod keyring;
 pub mod outbox;
+pub mod pages;
 pub mod people;
 pub mod setup;
+pub mod trail;
 
 use database::SystemDb;
 
