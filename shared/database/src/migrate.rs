@@ -1,6 +1,8 @@
 //! Bringing a database to this version's schema.
 
-use sqlx::migrate::Migrator;
+use std::collections::HashSet;
+
+use sqlx::migrate::{Migrate as _, Migrator};
 use sqlx::{Connection, PgConnection};
 
 /// The migrations of this version.
@@ -24,14 +26,16 @@ pub enum MigrateError {
     Partitions(#[source] sqlx::Error),
 }
 
-/// Applies the migrations that are missing and makes the next days' partitions. Safe to run many times at once.
+/// Applies the migrations that are missing and makes the next days' partitions. Safe to run many times at once. Returns
+/// what was missing when it began, by description.
 ///
 /// # Errors
 /// See [`MigrateError`].
-pub async fn migrate(url: &str) -> Result<(), MigrateError> {
+pub async fn migrate(url: &str) -> Result<Vec<&'static str>, MigrateError> {
     let mut conn = PgConnection::connect(url)
         .await
         .map_err(MigrateError::Connect)?;
+    let missing = missing(&mut conn).await.map_err(MigrateError::Apply)?;
     MIGRATOR.run(&mut conn).await.map_err(MigrateError::Apply)?;
     sqlx::query("select switchyard.make_partitions()")
         .execute(&mut conn)
@@ -39,5 +43,19 @@ pub async fn migrate(url: &str) -> Result<(), MigrateError> {
         .map_err(MigrateError::Partitions)?;
     // What was asked for is done; how the connection ends does not matter.
     conn.close().await.ok();
-    Ok(())
+    Ok(missing)
+}
+
+async fn missing(
+    conn: &mut PgConnection,
+) -> Result<Vec<&'static str>, sqlx::migrate::MigrateError> {
+    let table = &MIGRATOR.table_name;
+    conn.ensure_migrations_table(table).await?;
+    let applied = conn.list_applied_migrations(table).await?;
+    let applied: HashSet<i64> = applied.into_iter().map(|it| it.version).collect();
+    Ok(MIGRATOR
+        .iter()
+        .filter(|migration| !applied.contains(&migration.version))
+        .map(|migration| &*migration.description)
+        .collect())
 }
