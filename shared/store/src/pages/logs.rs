@@ -1,0 +1,169 @@
+//! A job's log: lines in the order of (epoch, number within it).
+//!
+//! Once a job has a newer epoch, no line of an older one is ever added: a claim waits for the write that is under way.
+
+use chrono::{DateTime, Utc};
+use database::TenantTx;
+use model::JobId;
+use serde::Serialize;
+
+/// Lines that are read at a time, at most.
+const LINES_MAX: usize = 2_000;
+
+/// Epochs of a job that are looked at, at most: the newest.
+const EPOCHS_MAX: i64 = 500;
+
+/// A place in a job's log: the last line that is known. The default is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LogCursor {
+    /// The epoch under which it was written.
+    pub epoch: i64,
+    /// Its number within the epoch, from 1.
+    pub seq: i64,
+}
+
+/// One line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// Where it is.
+    #[serde(flatten)]
+    pub cursor: LogCursor,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// `task`, `stdout` or `stderr`.
+    pub stream: String,
+    /// What it says.
+    pub text: String,
+    /// Written so long ago that nothing which belongs before it can still be under way.
+    pub settled: bool,
+}
+
+/// How many lines an epoch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EpochLines {
+    /// The epoch.
+    pub epoch: i64,
+    /// The number of its last line.
+    pub lines: i64,
+}
+
+fn bounded(limit: usize) -> i64 {
+    i64::try_from(limit.min(LINES_MAX)).expect("two thousand is a bigint")
+}
+
+/// Lines after a place, in order. There may be a gap where a line is still being committed; whoever must not miss one stops
+/// there and asks again.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn log_after(
+    tx: &mut TenantTx,
+    job: JobId,
+    after: LogCursor,
+    limit: usize,
+) -> Result<Vec<Line>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select epoch, seq, at, stream, line, at < clock_timestamp() - interval '20 seconds' as "settled!"
+        from switchyard.job_logs
+        where database_id = switchyard.current_tenant() and job_id = $1 and (epoch, seq) > ($2, $3)
+        order by epoch, seq
+        limit $4
+        "#,
+        job.0,
+        after.epoch,
+        after.seq,
+        bounded(limit)
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Line {
+            cursor: LogCursor {
+                epoch: row.epoch,
+                seq: row.seq,
+            },
+            at: row.at,
+            stream: row.stream,
+            text: row.line,
+            settled: row.settled,
+        })
+        .collect())
+}
+
+/// The last lines of a log, in order.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn log_before(
+    tx: &mut TenantTx,
+    job: JobId,
+    before: Option<LogCursor>,
+    limit: usize,
+) -> Result<Vec<Line>, sqlx::Error> {
+    let before = before.unwrap_or(LogCursor {
+        epoch: i64::MAX,
+        seq: i64::MAX,
+    });
+    let rows = sqlx::query!(
+        r#"
+        select epoch, seq, at, stream, line, at < clock_timestamp() - interval '20 seconds' as "settled!"
+        from switchyard.job_logs
+        where database_id = switchyard.current_tenant() and job_id = $1 and (epoch, seq) < ($2, $3)
+        order by epoch desc, seq desc
+        limit $4
+        "#,
+        job.0,
+        before.epoch,
+        before.seq,
+        bounded(limit)
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .rev()
+        .map(|row| Line {
+            cursor: LogCursor {
+                epoch: row.epoch,
+                seq: row.seq,
+            },
+            at: row.at,
+            stream: row.stream,
+            text: row.line,
+            settled: row.settled,
+        })
+        .collect())
+}
+
+/// The epochs of a job up to `epoch` that have lines, and how many. One look into the index for each.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn log_epochs(
+    tx: &mut TenantTx,
+    job: JobId,
+    epoch: i64,
+) -> Result<Vec<EpochLines>, sqlx::Error> {
+    sqlx::query_as!(
+        EpochLines,
+        r#"
+        select e.epoch as "epoch!", l.seq as "lines!"
+        from generate_series(greatest($2::bigint - $3::bigint + 1, 1), $2::bigint) as e (epoch)
+        cross join lateral (
+            select seq
+            from switchyard.job_logs
+            where database_id = switchyard.current_tenant() and job_id = $1 and job_logs.epoch = e.epoch
+            order by seq desc
+            limit 1
+        ) l
+        order by e.epoch
+        "#,
+        job.0,
+        epoch,
+        EPOCHS_MAX
+    )
+    .fetch_all(&mut **tx)
+    .await
+}
