@@ -276,8 +276,8 @@ mod tests {
             "before": null,
             "after": "a".repeat(40),
             "changed_paths": paths.map_or_else(
-                || json!({ "known": "unknown", "reason": "truncated" }),
-                |paths| json!({ "known": "known", "paths": paths }),
+                || json!({ "are": "unknown", "reason": "truncated" }),
+                |paths| json!({ "are": "known", "paths": paths }),
             ),
         })
     }

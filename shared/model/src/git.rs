@@ -100,7 +100,7 @@ pub struct Repository {
 
 /// Which paths a push changed. A filter on paths can only decide when they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "known", rename_all = "snake_case")]
+#[serde(tag = "are", rename_all = "snake_case")]
 pub enum ChangedPaths {
     /// These and no others.
     Known {

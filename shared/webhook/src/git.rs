@@ -358,7 +358,7 @@ mod tests {
           "after": "2222222222222222222222222222222222222222",
           "forced": false,
           "changed_paths": {
-            "known": "known",
+            "are": "known",
             "paths": [
               "pages/0.md",
               "pages/1.md"
