@@ -18,6 +18,21 @@ pub struct StoredWorkload {
     pub source: String,
     /// The source's config.
     pub config: Map<String, Value>,
+    /// The first label of the host name that it is served under.
+    pub host: String,
+    /// What is served there now.
+    pub live: Option<LiveRevision>,
+}
+
+/// The revision of a workload that is live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRevision {
+    /// Its number within the workload.
+    pub number: i32,
+    /// Its commit.
+    pub commit: String,
+    /// SHA-256 over paths and bytes, in hexadecimal.
+    pub content_hash: String,
 }
 
 /// What a deploy made.
@@ -80,9 +95,11 @@ impl Store {
     ) -> Result<Option<StoredWorkload>, sqlx::Error> {
         let row = sqlx::query!(
             r#"
-            select name, source, config
-            from switchyard.workloads
-            where database_id = $1 and id = $2
+            select w.name, w.source, w.config, w.host,
+                r.number as "number?", r.commit as "commit?", r.content_hash as "content_hash?"
+            from switchyard.workloads w
+            left join switchyard.revisions r on r.database_id = w.database_id and r.id = w.live_revision
+            where w.database_id = $1 and w.id = $2
             "#,
             tenant.uuid(),
             id.uuid()
@@ -95,6 +112,16 @@ impl Store {
                 name: row.name,
                 source: row.source,
                 config: object(row.config)?,
+                host: row.host,
+                live: row
+                    .number
+                    .zip(row.commit)
+                    .zip(row.content_hash)
+                    .map(|((number, commit), content_hash)| LiveRevision {
+                        number,
+                        commit,
+                        content_hash,
+                    }),
             })
         })
         .transpose()
