@@ -1,1 +1,5 @@
-fn main() {}
+//! `site` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(site::FUNCTION)
+}

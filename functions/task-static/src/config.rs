@@ -34,7 +34,7 @@ pub enum Source {
         base_url: BaseUrl,
         /// The repository there.
         repository: Repository,
-        /// The variable of the workload's environment that holds the access token of a private repository.
+        /// The operator's variable, `GIT_TOKEN_…`, that holds the access token of a private repository.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_env: Option<Variable>,
     },

@@ -23,7 +23,7 @@ pub enum FetchError {
     },
     /// The provider wants other credentials, or any.
     #[error(
-        "{url} answered {status}: the repository is private, or the token is not right; set `token_env` to a variable of the workload that holds a token with read access"
+        "{url} answered {status}: the repository is private, or the token is not right; set `token_env` to the name of a variable, GIT_TOKEN_…, in which the operator keeps a token with read access for this workload's tenant and provider"
     )]
     Credentials {
         /// What was called.

@@ -46,6 +46,9 @@ use crate::{
 /// The user that a token is sent with. GitHub, Gitea, Forgejo and GitLab look at the token only.
 const TOKEN_USER: &str = "x-access-token";
 
+/// What the name of a temporary repository's folder starts with.
+pub(crate) const TEMP_PREFIX: &str = "switchyard-fetch-";
+
 /// How much a fetch may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchLimits {
@@ -300,7 +303,7 @@ impl Fetch {
 
     fn remote(&self, url: &Url) -> Result<Checkout, FetchError> {
         let folder = tempfile::Builder::new()
-            .prefix("switchyard-fetch-")
+            .prefix(TEMP_PREFIX)
             .tempdir_in(&self.fetcher.temp_folder)
             .map_err(|source| FetchError::Machine {
                 step: "make a temporary folder for the repository",
@@ -413,7 +416,9 @@ impl Fetch {
         // it, see https://git-scm.com/docs/gitprotocol-v2#_fetch.
         let first: &dyn std::error::Error = &error;
         let mut causes = std::iter::successors(Some(first), |error| error.source());
-        if causes.any(|error| error.to_string().contains("not our ref")) {
+        let refused = causes.any(|error| error.to_string().contains("not our ref"));
+        // A branch that was forced elsewhere between the two exchanges is there again at the next attempt.
+        if refused && matches!(self.wanted, Wanted::Commit(_)) {
             return no_commit(commit);
         }
         git("receive the commit")(error)
@@ -470,4 +475,4 @@ fn not_allowed(path: &Path) -> FetchError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,96 +1,44 @@
-//! Publishes a folder of a Git repository as a static site: [`build`] fetches, renders and stores a revision; which one
-//! is live is for the transaction that finishes the job.
+//! Publishes a folder of a Git repository as a static site, and takes a site back to an earlier revision.
+//!
+//! A deploy follows its branch: what is published is what the branch has when the job starts, whatever commit the event
+//! named. Fetching, rendering and storing may be repeated at will; the one thing that counts, which revision is live, is
+//! switched in the transaction that finishes the job, under the job's epoch. Until then the last revision stays live.
 
 pub mod config;
+mod deploy;
 mod fetch_error;
 pub mod git;
 mod markdown;
 pub mod publish;
 pub mod render;
+mod revision;
+mod settings;
 pub mod source;
 mod transport;
 mod tree;
 mod warnings;
 
-use blobs::Blobs;
-use tokio_util::sync::CancellationToken;
+use host::{Function, Kind};
+use model::{DatabaseRole, TaskPolicy};
 
 pub use fetch_error::FetchError;
-use git::{FetchAsk, Fetcher};
-use publish::{PublishError, Published};
-use render::RenderError;
-use source::CommitId;
+pub use revision::{BuildError, Built, build};
 pub use warnings::Warnings;
 
-/// A revision that is stored and not yet live.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Built {
-    /// The commit that was deployed, which may be newer than the one asked for.
-    pub commit: CommitId,
-    /// Where its site is.
-    pub published: Published,
-    /// What was left out of it.
-    pub warnings: Warnings,
-}
+use crate::settings::Worker;
 
-/// Why a revision was not built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The repository could not be fetched.
-    #[error("could not fetch the repository")]
-    Fetch(#[from] FetchError),
-    /// Its files could not be rendered.
-    #[error("could not render the site")]
-    Render(#[from] RenderError),
-    /// The site could not be stored.
-    #[error("could not publish the site")]
-    Publish(#[from] PublishError),
-    /// A thread of ours ended early.
-    #[error("rendering broke off")]
-    Broken(#[from] tokio::task::JoinError),
-}
+/// The function.
+pub const FUNCTION: Function = Function {
+    name: env!("CARGO_PKG_NAME"),
+    role: DatabaseRole::System,
+    kind: Kind::Task(POLICY),
+    routes: |env| {
+        let worker = Worker::new(env)?;
+        Ok(host::task(POLICY, move |ctx, job| {
+            deploy::run(ctx, worker.clone(), job)
+        }))
+    },
+};
 
-impl BuildError {
-    /// Whether the same attempt may work later without anybody changing anything.
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Fetch(error) => error.may_pass(),
-            Self::Publish(PublishError::Store(_)) => true,
-            Self::Render(_) | Self::Publish(_) | Self::Broken(_) => false,
-        }
-    }
-
-    /// Whether it ended because somebody cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Fetch(FetchError::Cancelled)
-                | Self::Render(RenderError::Cancelled)
-                | Self::Publish(PublishError::Cancelled)
-        )
-    }
-}
-
-/// Fetches a commit, renders its files and stores them as a revision of `workload`. Safe to repeat and to run twice at
-/// once; a cancel ends it between files and while it waits for the network.
-pub async fn build(
-    fetcher: &Fetcher,
-    blobs: &Blobs,
-    workload: &str,
-    ask: FetchAsk<'_>,
-    cancel: &CancellationToken,
-) -> Result<Built, BuildError> {
-    let checkout = fetcher.fetch(ask, cancel).await?;
-    let (markdown, storage) = (ask.config.markdown, ask.config.storage_bytes_max);
-    let (files, stop) = (checkout.files, cancel.clone());
-    let rendering = move || render::render(files, markdown, storage, &|| stop.is_cancelled());
-    let mut site = tokio::task::spawn_blocking(rendering).await??;
-    let published = publish::publish(blobs, workload, &site, cancel).await?;
-    let mut warnings = checkout.warnings;
-    warnings.extend(std::mem::take(&mut site.warnings));
-    Ok(Built {
-        commit: checkout.commit,
-        published,
-        warnings,
-    })
-}
+/// The usual: a fetch may take a minute, and rendering and storing what it brought another one.
+const POLICY: TaskPolicy = TaskPolicy::DEFAULT;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `task-static` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(task_static::FUNCTION)
+}

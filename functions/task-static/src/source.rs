@@ -271,6 +271,11 @@ impl CommitId {
         &self.0
     }
 
+    /// The first seven digits, for people.
+    pub fn short(&self) -> &str {
+        &self.0[..7]
+    }
+
     pub(crate) fn to_object_id(&self) -> gix::ObjectId {
         gix::ObjectId::from_hex(self.0.as_bytes()).expect("40 hex digits, checked when it was made")
     }

@@ -17,12 +17,12 @@ use server::{Behaviour, Server};
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// A repository that people push to, in a folder of its own.
-struct Origin {
+pub(crate) struct Origin {
     root: tempfile::TempDir,
 }
 
 impl Origin {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let origin = Self {
             root: tempfile::tempdir()?,
         };
@@ -31,15 +31,15 @@ impl Origin {
         Ok(origin)
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.root.path().join(below)
     }
 
-    fn repository(&self) -> PathBuf {
+    pub(crate) fn repository(&self) -> PathBuf {
         self.path("owner/site.git")
     }
 
-    fn git(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
         self.git_with_input(arguments, b"")
     }
 
@@ -74,7 +74,7 @@ impl Origin {
     }
 
     /// Commits these files to what is checked out, and names the commit.
-    fn commit(&self, files: &[(&str, &str)]) -> Result<CommitId> {
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> Result<CommitId> {
         for (name, text) in files {
             let path = self.repository().join(name);
             std::fs::create_dir_all(path.parent().ok_or("no parent")?)?;
