@@ -111,6 +111,19 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
         tracing::info!("asked to stop");
         asked.stopping().cancel();
     });
+    if env.get("EXIT_WITH_STDIN").is_some() {
+        let parent_gone = stdin_ended();
+        let alone = ctx.clone();
+        ctx.spawn(async move {
+            tokio::select! {
+                () = alone.stopping().cancelled() => {}
+                _ = parent_gone => {
+                    tracing::warn!("the process that started this one has gone; leaving");
+                    alone.stopping().cancel();
+                }
+            }
+        });
+    }
     let stopped = stop.clone();
     let grace = async move {
         stopped.cancelled().await;
@@ -123,6 +136,18 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
     ctx.stop(deadline.saturating_duration_since(tokio::time::Instant::now()))
         .await;
     Ok(())
+}
+
+/// Fires when the standard input ends. Whoever starts this process with a pipe there and `EXIT_WITH_STDIN=1` need not live
+/// to end it: the pipe closes with them, however they die.
+fn stdin_ended() -> tokio::sync::oneshot::Receiver<()> {
+    let (ended, waits) = tokio::sync::oneshot::channel();
+    // A thread of its own, because a read cannot be cancelled and the process must be able to leave all the same.
+    std::thread::spawn(move || {
+        std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()).ok();
+        ended.send(()).ok();
+    });
+    waits
 }
 
 async fn asked_to_stop() {

@@ -1,0 +1,106 @@
+//! What people and other systems reach: functions, portal and sites behind one port, told apart by host name.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{FORWARDED, HeaderName, HeaderValue};
+use axum::http::uri::PathAndQuery;
+use axum::http::{Request, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+
+use super::endpoint::Endpoint;
+use super::hosts::{Addressed, addressed, authority};
+
+/// The function that answers what no path names.
+const PORTAL: &str = "portal";
+/// The function that serves sites by host name.
+const SITE: &str = "site";
+
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What a client may not say of itself: on a cluster the ingress sets these.
+const NOT_FROM_OUTSIDE: [HeaderName; 5] = [
+    FORWARDED,
+    FORWARDED_HOST,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
+
+/// The gateway to these Services, by name.
+pub(super) fn router(endpoints: BTreeMap<String, Endpoint>) -> Router {
+    let endpoints = std::sync::Arc::new(endpoints);
+    Router::new().fallback(move |request: Request<Body>| {
+        let endpoints = std::sync::Arc::clone(&endpoints);
+        async move { route(&endpoints, request).await }
+    })
+}
+
+async fn route(endpoints: &BTreeMap<String, Endpoint>, mut request: Request<Body>) -> Response {
+    let addressed = match addressed(&request) {
+        Ok(addressed) => addressed,
+        Err(error) => return error.into_response(),
+    };
+    let host = authority(&request).and_then(|host| HeaderValue::from_str(host).ok());
+    for name in &NOT_FROM_OUTSIDE {
+        request.headers_mut().remove(name);
+    }
+    if let Some(host) = host {
+        request.headers_mut().insert(FORWARDED_HOST, host);
+    }
+    match addressed {
+        Addressed::Site => match endpoints.get(SITE) {
+            Some(site) => site.call(request).await,
+            None => missing("no function serves sites here"),
+        },
+        Addressed::Machine => {
+            let first = request.uri().path().split('/').nth(1).unwrap_or_default();
+            match endpoints.get(first) {
+                // As on a cluster, where it has no address outside.
+                Some(endpoint) if endpoint.cluster_local() => {
+                    missing(&format!("{} is cluster-local: only other functions reach it", endpoint.name()))
+                }
+                Some(endpoint) => {
+                    *request.uri_mut() = without_prefix(request.uri(), endpoint.name());
+                    endpoint.call(request).await
+                }
+                None => match endpoints.get(PORTAL) {
+                    Some(portal) => portal.call(request).await,
+                    None => missing("there is no portal here"),
+                },
+            }
+        }
+    }
+}
+
+fn missing(why: &str) -> Response {
+    (StatusCode::NOT_FOUND, format!("{why}\n")).into_response()
+}
+
+/// The path under `/<name>`, with the query.
+fn without_prefix(uri: &Uri, name: &str) -> Uri {
+    let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let rest = whole.get(name.len() + 1..).unwrap_or_default();
+    let path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    // What is left of a valid path from a slash on is one.
+    path.parse().unwrap_or_else(|_| Uri::from_static("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_functions_name_is_taken_off_the_path() {
+        for (whole, rest) in [
+            ("/webhook-github/abc?x=%2F", "/abc?x=%2F"),
+            ("/webhook-github", "/"),
+            ("/webhook-github/", "/"),
+            ("/webhook-github?a=b", "/?a=b"),
+            ("/webhook-github//evil.example/", "//evil.example/"),
+        ] {
+            let uri = without_prefix(&whole.parse().expect("a path"), "webhook-github");
+            assert_eq!(uri.to_string(), rest, "{whole}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Each function's settings: the `env:` of its manifest, with Secrets replaced by what this machine has.
+
+use std::path::Path;
+
+use host::Env;
+use secrecy::ExposeSecret as _;
+
+use super::manifests::{Container, EnvValue, KeyRef, MountContent};
+use super::runtime::{RuntimeError, RuntimeOptions};
+
+/// The Secret that holds the key under which secrets are sealed, and its key.
+const MASTER_KEY: (&str, &str) = ("master-key", "key");
+
+/// The settings of the function in `container`, declared by `owner`.
+pub(super) fn resolve(
+    owner: &str,
+    container: &Container,
+    options: &RuntimeOptions,
+) -> Result<Env, RuntimeError> {
+    let mut env = Env::default()
+        .with("K_SERVICE", owner)
+        .with("K_CONFIGURATION", owner)
+        .with("K_REVISION", format!("{owner}-00001"));
+    for variable in &container.env {
+        let name = &variable.name;
+        let unknown = |kind, key: &KeyRef| RuntimeError::Unknown {
+            owner: owner.to_owned(),
+            variable: name.clone(),
+            kind,
+            name: key.name.clone(),
+            key: key.key.clone(),
+        };
+        let value = match &variable.value {
+            EnvValue::Literal(text) => Some(in_mount(text, container, options)),
+            EnvValue::Secret(key) => match secret(key, options) {
+                None if !key.optional => return Err(unknown("Secret", key)),
+                found => found,
+            },
+            EnvValue::ConfigMap(key) if key.optional => None,
+            EnvValue::ConfigMap(key) => return Err(unknown("ConfigMap", key)),
+        };
+        if let Some(value) = value {
+            env = env.with(name, value);
+        }
+    }
+    Ok(options
+        .settings
+        .iter()
+        .fold(env, |env, (name, value)| env.with(name, value.clone())))
+}
+
+fn secret(key: &KeyRef, options: &RuntimeOptions) -> Option<String> {
+    let databases = &options.databases;
+    let url = match (key.name.as_str(), key.key.as_str()) {
+        ("database-system", "url") => &databases.system_url,
+        ("database-tenant", "url") => &databases.tenant_url,
+        ("database-observer", "url") => &databases.observer_url,
+        ("database-owner", "url") => &databases.owner_url,
+        ("blobs", "url") => return Some(options.blobs_url.clone()),
+        _ => return None,
+    };
+    Some(url.expose_secret().to_owned())
+}
+
+/// A path into the mounted master key becomes the path of the file that this machine has.
+fn in_mount(text: &str, container: &Container, options: &RuntimeOptions) -> String {
+    let (secret, key) = MASTER_KEY;
+    let mounted = container.mounts.iter().any(|mount| {
+        mount.content == MountContent::Secret(secret.to_owned())
+            && Path::new(text) == Path::new(&mount.path).join(key)
+    });
+    if mounted {
+        options.master_key_file.display().to_string()
+    } else {
+        text.to_owned()
+    }
+}
