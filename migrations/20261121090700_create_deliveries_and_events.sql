@@ -101,6 +101,8 @@ create table switchyard.decisions (
     event_id uuid not null,
     binding_id uuid not null,
     matched boolean not null,
+    -- The clauses that held, in the order they were tried: [{clause, expected, actual}].
+    held jsonb not null default '[]',
     -- The clause that failed and what it compared.
     clause text,
     expected text,
@@ -256,8 +258,8 @@ revoke execute on function switchyard.count_rejection from public;
 grant execute on function switchyard.count_rejection to switchyard_system;
 
 -- Records what the bindings made of an event, adds the jobs and marks the event dispatched: all of it or nothing, and
--- only the first time. p_decisions: [{binding, clause, expected, actual}] or, where all clauses held,
--- [{binding, task, payload, queue_name, key, workload}]. Returns the jobs that were made.
+-- only the first time. p_decisions: [{binding, held, clause, expected, actual}] or, where all clauses held,
+-- [{binding, held, task, payload, queue_name, key, workload}]. Returns the jobs that were made.
 create function switchyard.record_decisions(p_event_id uuid, p_decisions jsonb)
 returns table (binding_id uuid, job_id bigint, outcome text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -276,9 +278,9 @@ begin
     end if;
     for v_decision in select jsonb_array_elements(p_decisions) loop
         if v_decision ? 'clause' then
-            insert into switchyard.decisions (database_id, event_id, binding_id, matched, clause, expected, actual)
+            insert into switchyard.decisions (database_id, event_id, binding_id, matched, held, clause, expected, actual)
             values (
-                v_event.database_id, v_event.id, (v_decision ->> 'binding')::uuid, false,
+                v_event.database_id, v_event.id, (v_decision ->> 'binding')::uuid, false, v_decision -> 'held',
                 v_decision ->> 'clause', v_decision ->> 'expected', v_decision ->> 'actual'
             );
             continue;
@@ -298,9 +300,10 @@ begin
             p_depth => v_event.depth,
             p_traceparent => v_event.traceparent
         ) a;
-        insert into switchyard.decisions (database_id, event_id, binding_id, matched, job_id, job_outcome)
+        insert into switchyard.decisions (database_id, event_id, binding_id, matched, held, job_id, job_outcome)
         values (
-            v_event.database_id, v_event.id, (v_decision ->> 'binding')::uuid, true, v_job.job_id, v_job.outcome
+            v_event.database_id, v_event.id, (v_decision ->> 'binding')::uuid, true, v_decision -> 'held',
+            v_job.job_id, v_job.outcome
         );
         return query select (v_decision ->> 'binding')::uuid, v_job.job_id, v_job.outcome;
     end loop;
@@ -358,7 +361,7 @@ declare
 begin
     for v_task in
         select distinct c.task
-        from switchyard.claimable_jobs(1) c
+        from switchyard.claimable_jobs(32) c
         join switchyard.jobs j on j.id = c.job_id
         where greatest(j.run_at, j.created_at) < now() - p_after
           and not exists (

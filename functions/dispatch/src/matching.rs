@@ -2,37 +2,30 @@
 
 use events::EventType;
 use model::git::{ChangedPaths, CommitId, GitPushed, GitTagged, Repository};
-use model::{Clause, DEPTH_MAX, GitTrigger, Glob, SourceKind, WorkloadAction, WorkloadJob};
+use model::{Check, Clause, DEPTH_MAX, GitTrigger, Glob, SourceKind, WorkloadAction, WorkloadJob};
 use serde_json::{Map, Value};
 use store::dispatch::{Decision, StoredBinding, StoredEvent, StoredTrigger};
 use store::setup::{deploy_key, workload_queue};
 
 /// How much of a compared value is kept, in characters.
 const SHOWN_CHARS_MAX: usize = 300;
+/// How many changed paths are named when none is wanted.
+const NAMED_MAX: usize = 5;
 
-/// Why a binding does not match: the first clause that failed and what it compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Failed {
-    clause: Clause,
-    expected: String,
-    actual: String,
-}
-
-impl Failed {
-    fn new(clause: Clause, expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        let shown = |text: String| {
-            if text.chars().count() > SHOWN_CHARS_MAX {
-                let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-                format!("{cut}…")
-            } else {
-                text
-            }
-        };
-        Self {
-            clause,
-            expected: shown(expected.into()),
-            actual: shown(actual.into()),
+/// What a clause asks for and what the event says.
+fn check(clause: Clause, expected: impl Into<String>, actual: impl Into<String>) -> Check {
+    let shown = |text: String| {
+        if text.chars().count() > SHOWN_CHARS_MAX {
+            let cut: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+            format!("{cut}…")
+        } else {
+            text
         }
+    };
+    Check {
+        clause,
+        expected: shown(expected.into()),
+        actual: shown(actual.into()),
     }
 }
 
@@ -52,14 +45,18 @@ pub(crate) fn decide(event: &StoredEvent) -> Vec<Decision> {
     event
         .bindings
         .iter()
-        .map(|binding| match matched(event, trigger, binding, &fact) {
-            Ok(start) => start,
-            Err(failed) => Decision::Unmatched {
-                binding: binding.id,
-                clause: failed.clause,
-                expected: failed.expected,
-                actual: failed.actual,
-            },
+        .map(|binding| {
+            let mut held = Vec::new();
+            match asked(event, trigger, binding, &fact, &mut held)
+                .and_then(|asked| start(binding, asked, held.clone()))
+            {
+                Ok(start) => start,
+                Err(failed) => Decision::Unmatched {
+                    binding: binding.id,
+                    held,
+                    failed,
+                },
+            }
         })
         .collect()
 }
@@ -77,80 +74,72 @@ fn fact(event: &StoredEvent) -> Fact {
     }
 }
 
-fn matched(
+/// Tries the clauses in their order: adds those that hold to `held`, ends with the first that fails. Otherwise it is the
+/// commit that the event names.
+fn asked(
     event: &StoredEvent,
     trigger: &StoredTrigger,
     binding: &StoredBinding,
     fact: &Fact,
-) -> Result<Decision, Failed> {
+    held: &mut Vec<Check>,
+) -> Result<Option<CommitId>, Check> {
     if !trigger.enabled {
-        return Err(Failed::new(
-            Clause::Enabled,
-            "the trigger is on",
-            "it is off",
-        ));
+        return Err(check(Clause::Enabled, "the trigger is on", "it is off"));
     }
     if !binding.enabled {
-        return Err(Failed::new(
-            Clause::Enabled,
-            "the binding is on",
-            "it is off",
-        ));
+        return Err(check(Clause::Enabled, "the binding is on", "it is off"));
     }
     if event.depth > DEPTH_MAX {
-        return Err(Failed::new(
+        return Err(check(
             Clause::Depth,
             format!("at most {DEPTH_MAX} steps from work to work"),
             event.depth.to_string(),
         ));
     }
-    let asked = match trigger.kind.as_str() {
-        "git" => git(&filter(trigger, binding)?, fact)?,
-        kind => {
-            return Err(Failed::new(
-                Clause::EventType,
-                format!("an event for a trigger of kind {kind}"),
-                event.ty.clone(),
-            ));
-        }
-    };
-    start(binding, asked)
+    match trigger.kind.as_str() {
+        "git" => git(&filter(trigger, binding)?, fact, held),
+        kind => Err(check(
+            Clause::EventType,
+            format!("an event for a trigger of kind {kind}"),
+            event.ty.clone(),
+        )),
+    }
 }
 
 /// The binding's filter over the trigger's: key by key at the top level, the binding wins.
-fn filter(trigger: &StoredTrigger, binding: &StoredBinding) -> Result<GitTrigger, Failed> {
+fn filter(trigger: &StoredTrigger, binding: &StoredBinding) -> Result<GitTrigger, Check> {
     let mut merged: Map<String, Value> = trigger.config.clone();
     merged.extend(binding.filter.clone());
     serde_json::from_value(Value::Object(merged))
-        .map_err(|error| Failed::new(Clause::Config, "a filter for git events", error.to_string()))
+        .map_err(|error| check(Clause::Config, "a filter for git events", error.to_string()))
 }
 
-fn git(filter: &GitTrigger, fact: &Fact) -> Result<Option<CommitId>, Failed> {
+fn git(filter: &GitTrigger, fact: &Fact, held: &mut Vec<Check>) -> Result<Option<CommitId>, Check> {
     match fact {
         Fact::Pushed(push) => {
-            repository(filter, &push.repository)?;
+            repository(filter, &push.repository, held)?;
             if push.after.is_none() {
-                return Err(Failed::new(
+                return Err(check(
                     Clause::Deleted,
                     "a branch that is there",
                     format!("{} was deleted", push.branch),
                 ));
             }
             if filter.branches.is_empty() && !filter.tags.is_empty() {
-                return Err(Failed::new(
+                return Err(check(
                     Clause::Branch,
                     format!("a tag among {}", list(&filter.tags)),
                     format!("branch {}", push.branch),
                 ));
             }
-            one_of(Clause::Branch, &filter.branches, &push.branch)?;
-            paths(filter, &push.changed_paths)?;
+            one_of(Clause::Branch, &filter.branches, &push.branch, held)?;
+            paths(filter, &push.changed_paths, held)?;
             Ok(push.after.clone())
         }
         Fact::Tagged(tag) => {
-            repository(filter, &tag.repository)?;
+            repository(filter, &tag.repository, held)?;
             if tag.after.is_none() {
-                return Err(Failed::new(
+                return Err(check(
                     Clause::Deleted,
                     "a tag that is there",
                     format!("{} was deleted", tag.tag),
@@ -162,17 +151,13 @@ fn git(filter: &GitTrigger, fact: &Fact) -> Result<Option<CommitId>, Failed> {
                 } else {
                     format!("a branch among {}", list(&filter.branches))
                 };
-                return Err(Failed::new(
-                    Clause::Tag,
-                    expected,
-                    format!("tag {}", tag.tag),
-                ));
+                return Err(check(Clause::Tag, expected, format!("tag {}", tag.tag)));
             }
-            one_of(Clause::Tag, &filter.tags, &tag.tag)?;
+            one_of(Clause::Tag, &filter.tags, &tag.tag, held)?;
             // What a tag names may be a tag object; the deploy resolves it.
             Ok(None)
         }
-        Fact::Other(ty) => Err(Failed::new(
+        Fact::Other(ty) => Err(check(
             Clause::EventType,
             format!("{} or {}", EventType::GitPushed, EventType::GitTagged),
             ty.clone(),
@@ -180,55 +165,69 @@ fn git(filter: &GitTrigger, fact: &Fact) -> Result<Option<CommitId>, Failed> {
     }
 }
 
-fn repository(filter: &GitTrigger, repository: &Repository) -> Result<(), Failed> {
-    match &filter.repository {
-        Some(pattern) if !pattern.matches(&repository.path) => Err(Failed::new(
-            Clause::Repository,
-            pattern.as_str(),
-            repository.path.clone(),
-        )),
-        Some(_) | None => Ok(()),
-    }
+fn repository(
+    filter: &GitTrigger,
+    repository: &Repository,
+    held: &mut Vec<Check>,
+) -> Result<(), Check> {
+    filter.repository.as_ref().map_or(Ok(()), |pattern| {
+        decided(
+            pattern.matches(&repository.path),
+            check(Clause::Repository, pattern.as_str(), &*repository.path),
+            held,
+        )
+    })
 }
 
-fn one_of(clause: Clause, patterns: &[Glob], name: &str) -> Result<(), Failed> {
-    if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name)) {
-        Ok(())
-    } else {
-        Err(Failed::new(clause, list(patterns), name))
+fn one_of(
+    clause: Clause,
+    patterns: &[Glob],
+    name: &str,
+    held: &mut Vec<Check>,
+) -> Result<(), Check> {
+    if patterns.is_empty() {
+        return Ok(());
     }
+    let matches = patterns.iter().any(|pattern| pattern.matches(name));
+    decided(matches, check(clause, list(patterns), name), held)
 }
 
 /// A push that does not say what it changed passes: dropping it would lose a deploy, passing it costs one too many.
-fn paths(filter: &GitTrigger, changed: &ChangedPaths) -> Result<(), Failed> {
+fn paths(filter: &GitTrigger, changed: &ChangedPaths, held: &mut Vec<Check>) -> Result<(), Check> {
     if filter.paths.is_empty() {
         return Ok(());
     }
-    match changed {
-        ChangedPaths::Unknown { .. } => Ok(()),
-        ChangedPaths::Known { paths } => {
-            let hit = paths
-                .iter()
-                .any(|path| filter.paths.iter().any(|pattern| pattern.matches(path)));
-            if hit {
-                return Ok(());
+    let wanted = |path: &&String| filter.paths.iter().any(|pattern| pattern.matches(path));
+    let (matches, actual) = match changed {
+        ChangedPaths::Unknown { reason } => (true, format!("not known: {reason}")),
+        ChangedPaths::Known { paths } => match paths.iter().find(wanted) {
+            Some(path) => (true, path.clone()),
+            None if paths.is_empty() => (false, "nothing changed".to_owned()),
+            None => {
+                let named: Vec<&str> = paths.iter().take(NAMED_MAX).map(String::as_str).collect();
+                let more = paths.len() - named.len();
+                let suffix = if more > 0 {
+                    format!(" and {more} more")
+                } else {
+                    String::new()
+                };
+                (false, format!("{}{suffix}", named.join(", ")))
             }
-            let mut actual: Vec<&str> = paths.iter().take(5).map(String::as_str).collect();
-            if actual.is_empty() {
-                actual.push("nothing changed");
-            }
-            let more = paths.len().saturating_sub(5);
-            let suffix = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            Err(Failed::new(
-                Clause::Paths,
-                list(&filter.paths),
-                format!("{}{suffix}", actual.join(", ")),
-            ))
-        }
+        },
+    };
+    decided(
+        matches,
+        check(Clause::Paths, list(&filter.paths), actual),
+        held,
+    )
+}
+
+fn decided(matches: bool, check: Check, held: &mut Vec<Check>) -> Result<(), Check> {
+    if matches {
+        held.push(check);
+        Ok(())
+    } else {
+        Err(check)
     }
 }
 
@@ -237,9 +236,12 @@ fn list(patterns: &[Glob]) -> String {
     texts.join(", ")
 }
 
-fn start(binding: &StoredBinding, asked: Option<CommitId>) -> Result<Decision, Failed> {
-    let wrong =
-        |error: String| Failed::new(Clause::Config, "a workload that can be deployed", error);
+fn start(
+    binding: &StoredBinding,
+    asked: Option<CommitId>,
+    held: Vec<Check>,
+) -> Result<Decision, Check> {
+    let wrong = |error: String| check(Clause::Config, "a workload that can be deployed", error);
     let source: SourceKind = binding
         .source
         .parse()
@@ -252,6 +254,7 @@ fn start(binding: &StoredBinding, asked: Option<CommitId>) -> Result<Decision, F
     .map_err(|error| wrong(error.to_string()))?;
     Ok(Decision::Matched {
         binding: binding.id,
+        held,
         task: source.task(),
         payload,
         queue_name: workload_queue(binding.workload),
@@ -318,12 +321,9 @@ mod tests {
     fn failed(event: &StoredEvent) -> Option<(Clause, String, String)> {
         match decide(event).pop().expect("there is one binding") {
             Decision::Matched { .. } => None,
-            Decision::Unmatched {
-                clause,
-                expected,
-                actual,
-                ..
-            } => Some((clause, expected, actual)),
+            Decision::Unmatched { failed, .. } => {
+                Some((failed.clause, failed.expected, failed.actual))
+            }
         }
     }
 
@@ -348,6 +348,28 @@ mod tests {
         assert_eq!(
             failed(&event),
             Some((Clause::Branch, "main, release/*".into(), "feature/x".into()))
+        );
+    }
+
+    #[test]
+    fn what_held_is_told_with_what_it_compared() {
+        let filter = json!({ "repository": "acme/*", "branches": ["main"], "paths": ["docs/**"] });
+        let data = push("main", Some(&["docs/a.md", "src/b.rs"]));
+        let event = event(EventType::GitPushed, &data, filter, json!({}));
+        let Some(Decision::Matched { held, .. }) = decide(&event).pop() else {
+            panic!("it matches");
+        };
+        let told: Vec<_> = held
+            .iter()
+            .map(|held| (held.clause, &*held.expected, &*held.actual))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Clause::Repository, "acme/*", "acme/site"),
+                (Clause::Branch, "main", "main"),
+                (Clause::Paths, "docs/**", "docs/a.md"),
+            ]
         );
     }
 

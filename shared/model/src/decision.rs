@@ -52,19 +52,13 @@ impl fmt::Display for Clause {
     }
 }
 
-/// Whether a binding matched an event.
+/// One clause of a filter and what it compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
-    /// Every clause held.
-    Matched,
-    /// One did not; the values say what was compared.
-    Unmatched {
-        /// The clause that failed.
-        clause: Clause,
-        /// What it asks for.
-        expected: String,
-        /// What the event says.
-        actual: String,
-    },
+pub struct Check {
+    /// Which clause.
+    pub clause: Clause,
+    /// What it asks for.
+    pub expected: String,
+    /// What the event says.
+    pub actual: String,
 }

@@ -14,7 +14,7 @@ mod trigger;
 mod workload;
 
 pub use broker::{Broker, UnknownBroker};
-pub use decision::{Clause, Verdict};
+pub use decision::{Check, Clause};
 pub use glob::{Glob, GlobError};
 pub use id::{
     BindingId, DeliveryId, EventId, IdError, JobId, PersonId, RevisionId, TenantId, TriggerId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{BindingId, Clause, EventId, JobId, TenantId, TriggerId, WorkloadId};
+use model::{BindingId, Check, EventId, JobId, TenantId, TriggerId, WorkloadId};
 use serde_json::{Map, Value, json};
 
 use crate::Store;
@@ -67,6 +67,8 @@ pub enum Decision {
     Matched {
         /// Which binding.
         binding: BindingId,
+        /// The clauses that held.
+        held: Vec<Check>,
         /// The task.
         task: &'static str,
         /// What to do.
@@ -82,12 +84,10 @@ pub enum Decision {
     Unmatched {
         /// Which binding.
         binding: BindingId,
+        /// The clauses that held before.
+        held: Vec<Check>,
         /// The clause that failed.
-        clause: Clause,
-        /// What it asks for.
-        expected: String,
-        /// What the event says.
-        actual: String,
+        failed: Check,
     },
 }
 
@@ -223,6 +223,7 @@ fn row(decision: &Decision) -> Value {
     match decision {
         Decision::Matched {
             binding,
+            held,
             task,
             payload,
             queue_name,
@@ -230,6 +231,7 @@ fn row(decision: &Decision) -> Value {
             workload,
         } => json!({
             "binding": binding.uuid(),
+            "held": held,
             "task": task,
             "payload": payload,
             "queue_name": queue_name,
@@ -238,14 +240,14 @@ fn row(decision: &Decision) -> Value {
         }),
         Decision::Unmatched {
             binding,
-            clause,
-            expected,
-            actual,
+            held,
+            failed,
         } => json!({
             "binding": binding.uuid(),
-            "clause": clause.as_str(),
-            "expected": expected,
-            "actual": actual,
+            "held": held,
+            "clause": failed.clause,
+            "expected": failed.expected,
+            "actual": failed.actual,
         }),
     }
 }
