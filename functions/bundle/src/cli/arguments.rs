@@ -1,0 +1,222 @@
+//! What the command line may say.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use host::Function;
+use url::Url;
+
+use crate::functions::FUNCTIONS;
+
+/// How many names of functions stand on one line of the help.
+const NAMES_A_LINE: usize = 6;
+
+const EXAMPLES: &str = "\
+Examples:
+  switchyard                        everything on this machine, on http://localhost:8080
+  switchyard demo                   the same, with a real `git push` that becomes a live site
+  switchyard up --port 9000         on another port
+  switchyard up --isolate task-static
+                                    one function in a process of its own
+  switchyard webhook-github         one function alone, as Knative starts it (PORT, DATABASE_URL …)
+
+Data is in ~/.local/share/switchyard ($XDG_DATA_HOME is honoured), as root in /var/lib/switchyard, unless --data-dir
+names another folder; the demo adds `-demo` to the default. Switchyard runs a PostgreSQL server of its own in it, unless
+DATABASE_URL names a database: postgres://user:password@host:port/database.
+
+Manifests are those of --manifests, else of the current folder if it has a knative/, else those of this program's build.
+
+RUST_LOG chooses what is logged (RUST_LOG=info), NO_COLOR switches colours off.";
+
+/// Turns what happens outside (a push, a tick of a clock, a click) into work that is done, once, visibly.
+#[derive(Debug, Parser)]
+#[command(
+    name = "switchyard",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+struct Line {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: RunArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on this machine; this is what happens when no command is given
+    Up(RunArgs),
+    /// Run everything, then push a small site with git and show each step on its way to being served
+    Demo(DemoArgs),
+    /// Bring the database that DATABASE_URL names to this version
+    Migrate,
+    /// List the functions: what each is, its database role, and what reaches it
+    List(ListArgs),
+    /// A Git post-receive hook that tells a webhook about a push as Gitea would
+    #[command(hide = true)]
+    HookGitea(HookArgs),
+}
+
+/// How to run everything.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Keep all data in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Serve on this port of localhost; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Read the manifests of the folders knative/ and triggers/ in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Run this function in a process of its own, so that a fault hits it alone; may be repeated
+    #[arg(
+        long,
+        value_name = "FUNCTION",
+        value_parser = PossibleValuesParser::new(FUNCTIONS.iter().map(|function| function.name)),
+        hide_possible_values = true
+    )]
+    pub(crate) isolate: Vec<String>,
+}
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// End when the demo is over, with 0 only if the page that is served is the one that was pushed
+    #[arg(long)]
+    pub(crate) exit: bool,
+}
+
+/// How to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// As JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Read the manifests of the folders knative/ and triggers/ in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+}
+
+/// Whom to tell of a push, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct HookArgs {
+    /// The webhook's address
+    #[arg(long)]
+    pub(crate) url: Url,
+    /// The file that holds the webhook's secret
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: PathBuf,
+    /// The repository's owner and name, as the trigger's filter knows them
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(crate) repository: String,
+    /// Who pushed
+    #[arg(long, value_name = "NAME", default_value = "git")]
+    pub(crate) pusher: String,
+}
+
+/// What was chosen.
+pub(crate) enum Chosen {
+    /// One function as a process of its own.
+    Function(Function),
+    /// One of the commands.
+    Command(Command),
+}
+
+/// Reads the process's arguments. Ends the process when they are wrong, or when they ask for help.
+pub(crate) fn chosen() -> Chosen {
+    read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+fn read(
+    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> Result<Chosen, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    if let Some(name) = matches.subcommand_name()
+        && let Some(function) = FUNCTIONS.iter().find(|function| function.name == name)
+    {
+        return Ok(Chosen::Function(*function));
+    }
+    let line = Line::from_arg_matches(&matches)?;
+    Ok(Chosen::Command(
+        line.command.unwrap_or(Command::Up(line.up)),
+    ))
+}
+
+/// The commands and, hidden from their list because they have their own, the functions.
+fn command() -> clap::Command {
+    let functions = FUNCTIONS.iter().map(|function| {
+        clap::Command::new(function.name)
+            .about(
+                "One function as an HTTP server on $PORT, with its settings from the environment",
+            )
+            .hide(true)
+    });
+    let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+    let lines: Vec<String> = names
+        .chunks(NAMES_A_LINE)
+        .map(|names| names.join(", "))
+        .collect();
+    let names = lines.join(",\n  ");
+    Line::command().subcommands(functions).after_help(format!(
+        "Functions, each a command that runs it alone:\n  {names}\n\n{EXAMPLES}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(arguments: &[&str]) -> Result<Command, String> {
+        let arguments = std::iter::once("switchyard").chain(arguments.iter().copied());
+        match read(arguments) {
+            Ok(Chosen::Command(command)) => Ok(command),
+            Ok(Chosen::Function(function)) => Err(format!("the function {}", function.name)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_commands_fit_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_means_up_and_takes_its_options() {
+        let Ok(Command::Up(args)) = chosen(&["--port", "9000"]) else {
+            panic!("up is what happens without a command");
+        };
+        assert_eq!(args.port, 9000);
+        assert!(matches!(chosen(&["up"]), Ok(Command::Up(args)) if args.port == 8080));
+    }
+
+    #[test]
+    fn each_function_is_a_command() {
+        for function in FUNCTIONS {
+            let expected = format!("the function {}", function.name);
+            assert_eq!(chosen(&[function.name]).err(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn an_unknown_function_is_answered_with_the_nearest() {
+        for arguments in [
+            ["--isolate", "task-statik"].as_slice(),
+            &["up", "--isolate", "task-statik"],
+            &["task-statik"],
+        ] {
+            let error = chosen(arguments).expect_err("there is none");
+            assert!(error.contains("'task-static'"), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_of_up_do_not_go_before_a_command() {
+        assert!(chosen(&["--port", "9000", "migrate"]).is_err());
+    }
+}

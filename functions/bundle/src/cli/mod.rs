@@ -1,0 +1,83 @@
+//! The command line: everything on one machine (`up`, `demo`), one function as a process of its own (`<function>`), and
+//! what an operator needs beside them (`migrate`, `list`).
+//!
+//! | exit code | means |
+//! | --- | --- |
+//! | 0 | done, or ended because it was asked to |
+//! | 1 | failed |
+//! | 2 | the command line is wrong |
+//! | 78 | a setting or a manifest is wrong |
+//! | 130 | interrupted before it was done |
+
+mod arguments;
+mod data_dir;
+mod database;
+mod failure;
+mod list;
+mod migrate;
+mod output;
+mod port;
+mod prepare;
+mod progress;
+mod run;
+mod signals;
+mod up;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use host::{Env, LogFormat};
+
+use arguments::{Chosen, Command};
+
+pub(crate) use arguments::{DemoArgs, HookArgs};
+pub(crate) use data_dir::secret_file;
+pub(crate) use failure::{Told, text as failure_text};
+pub(crate) use output::{Paint, line};
+pub(crate) use run::{Running, Started};
+
+/// How long what still runs may take when the process ends.
+const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Does what the arguments say. Nothing, and `up`, run everything on this machine.
+#[must_use]
+pub fn main() -> ExitCode {
+    match arguments::chosen() {
+        Chosen::Function(function) => host::main(function),
+        Chosen::Command(command) => {
+            let env = Env::of_process();
+            match attend(&env, command) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failure::told(&error),
+            }
+        }
+    }
+}
+
+fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
+    // At a terminal people read the summary and the steps; where a log is kept, it is worth its lines.
+    let default_level = match command {
+        Command::Up(_) if !std::io::stderr().is_terminal() => "info",
+        Command::Up(_)
+        | Command::Demo(_)
+        | Command::Migrate
+        | Command::List(_)
+        | Command::HookGitea(_) => "warn",
+    };
+    host::init_telemetry(env, LogFormat::Text, default_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        match command {
+            Command::Up(args) => up::up(env, args).await,
+            Command::Demo(args) => crate::demo::demo(env, args).await,
+            Command::Migrate => migrate::migrate(env).await,
+            Command::List(args) => list::list(&args),
+            Command::HookGitea(args) => crate::demo::hook(env, args).await,
+        }
+    });
+    // What does not end by itself is left.
+    runtime.shutdown_timeout(SHUTDOWN);
+    result
+}
