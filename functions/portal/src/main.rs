@@ -1,1 +1,5 @@
-fn main() {}
+//! The function `portal` as a process of its own.
+
+fn main() -> std::process::ExitCode {
+    host::main(portal::FUNCTION)
+}

@@ -110,7 +110,10 @@ fn delivery_rows() -> Vec<DeliveryRow> {
             "push",
             "acme/handbook · main · 77aa901",
             Verdict::Accepted,
-            vec![job(48_101, JobState::Succeeded, "handbook")],
+            vec![
+                job(48_101, JobState::Succeeded, "handbook"),
+                Became::Forgotten { id: 40_001 },
+            ],
         ),
         row(
             7,
@@ -190,7 +193,8 @@ fn job_rows() -> Vec<JobRow> {
 fn whys() -> Vec<JobRow> {
     let later = now() + TimeDelta::minutes(4);
     [
-        Why::Ready,
+        Why::Ready { since: ago(30) },
+        Why::KeyBusy { job: 48_213 },
         Why::Due { at: later },
         Why::QueuePaused {
             queue: "nightly".into(),
@@ -208,6 +212,7 @@ fn whys() -> Vec<JobRow> {
     ]
     .into_iter()
     .zip([
+        JobState::Queued,
         JobState::Queued,
         JobState::Queued,
         JobState::Queued,
@@ -456,7 +461,7 @@ fn event_page() -> EventPage {
                 ],
                 Some(JobRef {
                     id: 48_213,
-                    state: JobState::Running,
+                    state: Some(JobState::Running),
                 }),
             ),
             decision(
@@ -480,7 +485,7 @@ fn event_page() -> EventPage {
                 vec![],
                 Some(JobRef {
                     id: 48_214,
-                    state: JobState::Queued,
+                    state: Some(JobState::Queued),
                 }),
             ),
         ],
@@ -537,16 +542,16 @@ fn running_job() -> JobPage {
         attempts: vec![
             Attempt {
                 number: 2,
-                worker: "task-static-00004-7d9f".into(),
-                started_at: ago(9),
+                worker: Some("task-static-00004-7d9f".into()),
+                started_at: Some(ago(9)),
                 ended_at: None,
                 outcome: AttemptOutcome::Running,
                 error: None,
             },
             Attempt {
                 number: 1,
-                worker: "task-static-00004-x2k1".into(),
-                started_at: ago(13),
+                worker: Some("task-static-00004-x2k1".into()),
+                started_at: Some(ago(13)),
                 ended_at: Some(ago(11)),
                 outcome: AttemptOutcome::Failed,
                 error: Some("connection to git.example.org timed out".into()),
@@ -656,6 +661,7 @@ fn workload_page() -> WorkloadPage {
             binding("nightly", "schedule", None, false),
         ],
         jobs: job_rows(),
+        deploy_href: Some(format!("{}/deploy", handbook().href)),
         live_href: "/live/workloads/900?after=7".into(),
     }
 }

@@ -112,7 +112,8 @@ fn decisions(reader: &Reader, rows: &[Decision]) -> Markup {
                                     a href={ "/jobs/" (job.id) } {
                                         (language.with("job-number", &[("id", job.id.to_string().into())]))
                                     }
-                                    (state_chip(language, job.state))
+                                    @if let Some(state) = job.state { (state_chip(language, state)) }
+                                    @else { span class="quiet" { (language.t("job-forgotten")) } }
                                 }
                             } @else { span class="quiet" { (language.t("decision-no-job")) } }
                         }

@@ -212,11 +212,14 @@ pub fn job_history(reader: &Reader, view: &JobPage) -> Markup {
                                     strong { (language.with("attempt-number", &[("n", attempt.number.to_string().into())])) }
                                     (chip(attempt.outcome.tone(), attempt.outcome.icon(), &language.key(attempt.outcome.label())))
                                     span class="quiet" {
-                                        @if let Some(end) = attempt.ended_at { (duration(language, end - attempt.started_at)) }
-                                        @else { (ago(reader, attempt.started_at)) }
+                                        @match (attempt.started_at, attempt.ended_at) {
+                                            (Some(start), Some(end)) => (duration(language, end - start)),
+                                            (Some(at), None) | (None, Some(at)) => (ago(reader, at)),
+                                            (None, None) => {},
+                                        }
                                     }
                                 }
-                                code class="quiet" { (attempt.worker) }
+                                @if let Some(worker) = &attempt.worker { code class="quiet" { (worker) } }
                                 @if let Some(error) = &attempt.error { p class="row-error" { (error) } }
                             }
                         }

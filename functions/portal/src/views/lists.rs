@@ -51,6 +51,9 @@ pub(super) fn became(language: Language, became: &[Became]) -> Markup {
                             Became::NoMatch { event } => a href={ "/events/" (event) } {
                                 (language.t("became-no-match"))
                             },
+                            Became::Forgotten { id } => span class="quiet" {
+                                (language.with("became-forgotten", &[("id", id.to_string().into())]))
+                            },
                             Became::Job { id, state, subject } => {
                                 (state_chip(language, *state))
                                 a href={ "/jobs/" (id) } { (subject) }
@@ -96,7 +99,7 @@ pub(super) fn why(reader: &Reader, why: &Why) -> Markup {
         html! { a href={ "/jobs/" (id) } { (language.with("job-number", &[("id", id.to_string().into())])) } }
     };
     match why {
-        Why::Ready => html! { (language.t("why-ready")) },
+        Why::Ready { since } => language.rich("why-ready", &[("since", ago(reader, *since))]),
         Why::Due { at } => language.rich("why-due", &[("when", ago(reader, *at))]),
         Why::Retry { at, error } => language.rich(
             "why-retry",
@@ -109,6 +112,7 @@ pub(super) fn why(reader: &Reader, why: &Why) -> Markup {
             "why-queue-busy",
             &[("queue", code(queue)), ("job", job(holder))],
         ),
+        Why::KeyBusy { job: holder } => language.rich("why-key-busy", &[("job", job(holder))]),
         Why::QueuePaused { queue } => language.rich("why-queue-paused", &[("queue", code(queue))]),
         Why::AtCap { running } => {
             html! { (language.with("why-at-cap", &[("running", (*running).into())])) }

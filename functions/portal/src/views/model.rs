@@ -194,14 +194,23 @@ pub enum Verdict {
     Rejected,
     /// Its id was used before, by another body.
     Conflict,
+    /// Its signature was right, and it only tried the connection.
+    Ping,
+    /// Its id was used before, by the same body.
+    Duplicate,
+    /// Its signature was right, but it cannot be read.
+    Malformed,
 }
 
 impl Verdict {
     /// Every verdict, in the order in which they are offered.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::Accepted,
         Self::Ignored,
+        Self::Ping,
+        Self::Duplicate,
         Self::Rejected,
+        Self::Malformed,
         Self::Conflict,
     ];
 
@@ -213,6 +222,9 @@ impl Verdict {
             Self::Ignored => "ignored",
             Self::Rejected => "rejected",
             Self::Conflict => "conflict",
+            Self::Ping => "ping",
+            Self::Duplicate => "duplicate",
+            Self::Malformed => "malformed",
         }
     }
 
@@ -224,6 +236,9 @@ impl Verdict {
             Self::Ignored => Key("verdict-ignored"),
             Self::Rejected => Key("verdict-rejected"),
             Self::Conflict => Key("verdict-conflict"),
+            Self::Ping => Key("verdict-ping"),
+            Self::Duplicate => Key("verdict-duplicate"),
+            Self::Malformed => Key("verdict-malformed"),
         }
     }
 
@@ -235,6 +250,9 @@ impl Verdict {
             Self::Ignored => Key("verdict-ignored-meaning"),
             Self::Rejected => Key("verdict-rejected-meaning"),
             Self::Conflict => Key("verdict-conflict-meaning"),
+            Self::Ping => Key("verdict-ping-meaning"),
+            Self::Duplicate => Key("verdict-duplicate-meaning"),
+            Self::Malformed => Key("verdict-malformed-meaning"),
         }
     }
 
@@ -243,8 +261,8 @@ impl Verdict {
     pub const fn icon(self) -> &'static str {
         match self {
             Self::Accepted => "check",
-            Self::Ignored => "minus",
-            Self::Rejected => "cross",
+            Self::Ignored | Self::Ping | Self::Duplicate => "minus",
+            Self::Rejected | Self::Malformed => "cross",
             Self::Conflict => "warning",
         }
     }
@@ -254,8 +272,8 @@ impl Verdict {
     pub const fn tone(self) -> Tone {
         match self {
             Self::Accepted => Tone::Good,
-            Self::Ignored => Tone::Quiet,
-            Self::Rejected => Tone::Bad,
+            Self::Ignored | Self::Ping | Self::Duplicate => Tone::Quiet,
+            Self::Rejected | Self::Malformed => Tone::Bad,
             Self::Conflict => Tone::Warning,
         }
     }
@@ -279,6 +297,11 @@ pub enum Became {
         state: JobState,
         /// The workload that it works on, or the task when there is none.
         subject: String,
+    },
+    /// A job that is not kept any more.
+    Forgotten {
+        /// Its number.
+        id: i64,
     },
 }
 
@@ -307,7 +330,10 @@ pub struct DeliveryRow {
 #[derive(Clone, Debug)]
 pub enum Why {
     /// It may start at once and waits for a worker.
-    Ready,
+    Ready {
+        /// Since when.
+        since: DateTime<Utc>,
+    },
     /// It was asked for later.
     Due {
         /// When it may start.
@@ -325,6 +351,11 @@ pub enum Why {
         /// The queue.
         queue: String,
         /// The job that holds it.
+        job: i64,
+    },
+    /// An older job about the same is still worked on.
+    KeyBusy {
+        /// That job.
         job: i64,
     },
     /// Somebody paused its queue.
@@ -610,8 +641,8 @@ pub struct Decision {
 pub struct JobRef {
     /// Its number.
     pub id: i64,
-    /// How it is doing.
-    pub state: JobState,
+    /// How it is doing; nothing when it is not kept any more.
+    pub state: Option<JobState>,
 }
 
 /// One step from the wire to what is live.
@@ -698,10 +729,10 @@ pub struct EventPage {
 pub struct Attempt {
     /// Which, from 1.
     pub number: i32,
-    /// Who held it.
-    pub worker: String,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
+    /// Who held it, as far as it is known.
+    pub worker: Option<String>,
+    /// When it began, as far as it is known.
+    pub started_at: Option<DateTime<Utc>>,
     /// When it ended; nothing while it runs.
     pub ended_at: Option<DateTime<Utc>>,
     /// How it ended.
@@ -790,6 +821,12 @@ pub enum JobEventKind {
     Superseded,
     Released,
     StaleRefused,
+    CancelTooLate,
+    Approved,
+    Rejected,
+    Snoozed,
+    ByHand,
+    Other,
 }
 
 impl JobEventKind {
@@ -810,6 +847,12 @@ impl JobEventKind {
             Self::Superseded => Key("job-event-superseded"),
             Self::Released => Key("job-event-released"),
             Self::StaleRefused => Key("job-event-stale-refused"),
+            Self::CancelTooLate => Key("job-event-cancel-too-late"),
+            Self::Approved => Key("job-event-approved"),
+            Self::Rejected => Key("job-event-rejected"),
+            Self::Snoozed => Key("job-event-snoozed"),
+            Self::ByHand => Key("job-event-by-hand"),
+            Self::Other => Key("job-event-other"),
         }
     }
 
@@ -817,14 +860,21 @@ impl JobEventKind {
     #[must_use]
     pub const fn tone(self) -> Tone {
         match self {
-            Self::Queued | Self::Released | Self::Cancelled | Self::Superseded => Tone::Quiet,
+            Self::Queued
+            | Self::Released
+            | Self::Cancelled
+            | Self::Superseded
+            | Self::ByHand
+            | Self::Other => Tone::Quiet,
             Self::Started | Self::Resumed => Tone::Active,
-            Self::Waiting => Tone::Waiting,
-            Self::Retrying | Self::LeaseLost | Self::CancelRequested | Self::StaleRefused => {
-                Tone::Warning
-            }
-            Self::Succeeded => Tone::Good,
-            Self::Dead => Tone::Bad,
+            Self::Waiting | Self::Snoozed => Tone::Waiting,
+            Self::Retrying
+            | Self::LeaseLost
+            | Self::CancelRequested
+            | Self::StaleRefused
+            | Self::CancelTooLate => Tone::Warning,
+            Self::Succeeded | Self::Approved => Tone::Good,
+            Self::Dead | Self::Rejected => Tone::Bad,
         }
     }
 }
@@ -939,6 +989,8 @@ pub struct WorkloadPage {
     pub bindings: Vec<BindingRow>,
     /// Its newest jobs.
     pub jobs: Vec<JobRow>,
+    /// Where to ask for a deploy of what its source says now; nothing when this reader may not.
+    pub deploy_href: Option<String>,
     /// Where changes to this page come from.
     pub live_href: String,
 }

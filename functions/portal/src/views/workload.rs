@@ -68,6 +68,12 @@ pub fn workload_content(reader: &Reader, view: &WorkloadPage) -> Markup {
                     (chip(row.state.tone(), row.state.icon(), &language.key(row.state.label())))
                 }
                 @if let Some(source) = &view.source { p class="lede" { (source) } }
+                @if let Some(href) = &view.deploy_href {
+                    form method="post" action=(href) {
+                        (form_token(reader))
+                        button class="button" type="submit" { (icon("retry")) (language.t("workload-deploy")) }
+                    }
+                }
             }
             (live(reader, view))
             div class="columns" {

@@ -1,0 +1,326 @@
+//! One event: which bindings looked at it, and what each decided and why.
+
+use axum::extract::{Path, State};
+use database::TenantTx;
+use host::Ctx;
+use maud::Markup;
+use model::git::{ChangedPaths, GitPushed, GitTagged};
+use model::{EventId, GitTrigger, Glob};
+use store::pages::{self, EventDecision, JobDetail, Revision};
+
+use super::problem::Problem;
+use super::rows;
+use super::session::Signed;
+use crate::i18n::Language;
+use crate::views::event::event;
+use crate::views::model::{ChainKind, ChainNode, Clause, Decision, EventPage, JobRef, Link, Tone};
+
+/// How much of an event's data is shown, in bytes.
+const DATA_BYTES_MAX: usize = 64 * 1024;
+
+/// Changed paths that a clause names, at most.
+const PATHS_MAX: usize = 5;
+
+pub(super) async fn page(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    Path(id): Path<String>,
+) -> Result<Markup, Problem> {
+    let mut tx = signed.begin(&ctx).await?;
+    let view = read(&mut tx, signed.visitor.language, rows::id(&id)?).await?;
+    tx.commit().await?;
+    Ok(event(&signed.reader(), &view.ok_or(Problem::NotFound)?))
+}
+
+pub(super) async fn read(
+    tx: &mut TenantTx,
+    language: Language,
+    id: EventId,
+) -> Result<Option<EventPage>, Problem> {
+    let Some(found) = pages::event(tx, id).await? else {
+        return Ok(None);
+    };
+    let data = pages::event_data(tx, id).await?.unwrap_or_default();
+    // The chain follows the first binding that started something; the others are in the table.
+    let followed = found.decisions.iter().find(|decision| decision.matched);
+    let job = match followed.and_then(|decision| decision.job) {
+        Some(job) => pages::job(tx, job).await?,
+        None => None,
+    };
+    let revision = revision_of(tx, job.as_ref()).await?;
+    let followed = followed.or(found.decisions.first());
+    let chain = chain(
+        language,
+        Some(&found),
+        followed,
+        job.as_ref(),
+        revision.as_ref(),
+    );
+    let is_over = found.dispatched_at.is_some()
+        && found
+            .decisions
+            .iter()
+            .all(|decision| decision.job_state.is_none_or(model::JobState::is_final));
+    let fact = Fact::of(&found.ty, &data);
+    let shown = rows::pretty(&data).unwrap_or(data);
+    Ok(Some(EventPage {
+        id: id.uuid(),
+        kind: rows::event_kind(&found.ty),
+        subject: found.subject,
+        source: found.source,
+        received_at: found.accepted_at,
+        dispatched_at: found.dispatched_at,
+        decisions: found
+            .decisions
+            .iter()
+            .map(|decision| {
+                decided(
+                    language,
+                    found.trigger.as_ref().map(|t| t.name.as_str()),
+                    decision,
+                    &fact,
+                )
+            })
+            .collect(),
+        trigger: found.trigger.map(|trigger| trigger.name),
+        chain,
+        data: shown[..shown.floor_char_boundary(DATA_BYTES_MAX)].to_owned(),
+        live_href: (!is_over).then(|| format!("/live{}", rows::event_href(id))),
+    }))
+}
+
+/// The revision that a job made live, if it did.
+pub(super) async fn revision_of(
+    tx: &mut TenantTx,
+    job: Option<&JobDetail>,
+) -> Result<Option<Revision>, Problem> {
+    let Some((job, workload)) = job.and_then(|job| Some((job, job.job.workload.as_ref()?))) else {
+        return Ok(None);
+    };
+    let Some(id) = rows::result_revision(job.result.as_ref()) else {
+        return Ok(None);
+    };
+    Ok(pages::revision(tx, workload.id, id).await?)
+}
+
+/// From the wire to what is live, as far as it has come.
+pub(super) fn chain(
+    language: Language,
+    event: Option<&pages::Event>,
+    decision: Option<&EventDecision>,
+    job: Option<&JobDetail>,
+    revision: Option<&Revision>,
+) -> Vec<ChainNode> {
+    let mut nodes = Vec::new();
+    if let Some(event) = event {
+        if let Some(delivery) = &event.delivery {
+            let word = delivery.vendor_event.as_deref().unwrap_or_default();
+            nodes.push(ChainNode {
+                kind: ChainKind::Delivery,
+                label: format!("{} {word}", delivery.vendor),
+                href: Some(rows::delivery_href(delivery.id)),
+                at: Some(delivery.received_at),
+                tone: Tone::Good,
+            });
+        }
+        nodes.push(ChainNode {
+            kind: ChainKind::Event,
+            label: rows::event_kind(&event.ty),
+            href: Some(rows::event_href(event.id)),
+            at: Some(event.accepted_at),
+            tone: Tone::Good,
+        });
+        nodes.push(ChainNode {
+            kind: ChainKind::Decision,
+            label: match decision {
+                Some(decision) if decision.matched => language.t("decision-matched"),
+                Some(_) => language.t("decision-not-matched"),
+                None => language.t("became-nothing"),
+            },
+            href: Some(rows::event_href(event.id)),
+            at: event.dispatched_at,
+            tone: match decision {
+                Some(decision) if decision.matched => Tone::Good,
+                Some(_) | None => Tone::Quiet,
+            },
+        });
+    }
+    let Some(job) = job else { return nodes };
+    let state = rows::state(job.job.state);
+    nodes.push(ChainNode {
+        kind: ChainKind::Job,
+        label: format!(
+            "{} {}",
+            job.job.task,
+            language.with("job-number", &[("id", job.job.id.to_string().into())])
+        ),
+        href: Some(format!("/jobs/{}", job.job.id)),
+        at: Some(job.job.started_at.unwrap_or(job.job.created_at)),
+        tone: state.tone(),
+    });
+    let workload = job.job.workload.as_ref();
+    nodes.push(ChainNode {
+        kind: ChainKind::Revision,
+        label: match (revision, workload) {
+            (Some(revision), Some(workload)) => format!(
+                "{} {}",
+                workload.name,
+                language.with(
+                    "revision-number",
+                    &[("n", revision.number.to_string().into())]
+                )
+            ),
+            _ => language.t("became-nothing"),
+        },
+        href: workload
+            .filter(|_| revision.is_some())
+            .map(|workload| rows::workload_href(workload.id)),
+        // When it was live by this job; it may have been made by an earlier one.
+        at: job.job.finished_at.filter(|_| revision.is_some()),
+        tone: if revision.is_some() {
+            Tone::Good
+        } else {
+            Tone::Quiet
+        },
+    });
+    nodes
+}
+
+fn decided(
+    language: Language,
+    trigger: Option<&str>,
+    decision: &EventDecision,
+    fact: &Fact,
+) -> Decision {
+    let mut clauses = held(language, decision, fact);
+    if let Some(name) = &decision.clause {
+        clauses.push(Clause {
+            name: clause_name(language, name),
+            expected: decision.expected.clone().unwrap_or_default(),
+            actual: decision.actual.clone().filter(|actual| !actual.is_empty()),
+            held: false,
+        });
+    }
+    Decision {
+        binding: match trigger {
+            Some(trigger) => format!("{trigger} → {}", decision.workload.name),
+            None => decision.workload.name.clone(),
+        },
+        target: Link {
+            name: decision.workload.name.clone(),
+            href: rows::workload_href(decision.workload.id),
+        },
+        matched: decision.matched,
+        clauses,
+        job: decision.job.map(|job| JobRef {
+            id: job.0,
+            state: decision.job_state.map(rows::state),
+        }),
+    }
+}
+
+fn clause_name(language: Language, clause: &str) -> String {
+    match clause {
+        "enabled" => language.t("clause-name-enabled"),
+        "depth" => language.t("clause-name-depth"),
+        "event_type" => language.t("clause-name-event-type"),
+        "repository" => language.t("clause-name-repository"),
+        "deleted" => language.t("clause-name-deleted"),
+        "branch" => language.t("clause-name-branch"),
+        "tag" => language.t("clause-name-tag"),
+        "paths" => language.t("clause-name-paths"),
+        "config" => language.t("clause-name-config"),
+        _ => language.t("clause-name-other"),
+    }
+}
+
+/// What clauses look at.
+enum Fact {
+    Pushed(GitPushed),
+    Tagged(GitTagged),
+    Other,
+}
+
+impl Fact {
+    fn of(ty: &str, data: &str) -> Self {
+        let fact = match rows::event_kind(ty).as_str() {
+            "git.pushed" => serde_json::from_str(data).ok().map(Self::Pushed),
+            "git.tagged" => serde_json::from_str(data).ok().map(Self::Tagged),
+            _ => None,
+        };
+        fact.unwrap_or(Self::Other)
+    }
+}
+
+/// The clauses that held before the one that decided. Recorded is only the one that failed, so these are read from the
+/// filter as it is now: one that does not hold under it was changed since, and is left out rather than shown wrong.
+fn held(language: Language, decision: &EventDecision, fact: &Fact) -> Vec<Clause> {
+    let Ok(filter) = serde_json::from_value::<GitTrigger>(decision.filter.clone()) else {
+        return Vec::new();
+    };
+    let clause = |name: &str, patterns: &[Glob], actual: &str| {
+        let expected: Vec<_> = patterns.iter().map(Glob::as_str).collect();
+        patterns
+            .iter()
+            .any(|pattern| pattern.matches(actual))
+            .then(|| Clause {
+                name: clause_name(language, name),
+                expected: expected.join(", "),
+                actual: Some(actual.to_owned()),
+                held: true,
+            })
+    };
+    let repository = filter.repository.as_slice();
+    let (clauses, order) = match fact {
+        Fact::Pushed(push) => (
+            [
+                clause("repository", repository, &push.repository.path),
+                clause("branch", &filter.branches, &push.branch),
+                held_paths(language, &filter.paths, &push.changed_paths),
+            ],
+            ["repository", "branch", "paths"],
+        ),
+        Fact::Tagged(tag) => (
+            [
+                clause("repository", repository, &tag.repository.path),
+                clause("tag", &filter.tags, &tag.tag),
+                None,
+            ],
+            ["repository", "tag", "paths"],
+        ),
+        Fact::Other => return Vec::new(),
+    };
+    // Up to the clause that failed; of one that is not in this order nothing was compared before, or all of it.
+    let until = match decision.clause.as_deref() {
+        None | Some("config") => order.len(),
+        Some("deleted") => 1,
+        Some(failed) => order.iter().position(|name| *name == failed).unwrap_or(0),
+    };
+    clauses.into_iter().take(until).flatten().collect()
+}
+
+fn held_paths(language: Language, patterns: &[Glob], changed: &ChangedPaths) -> Option<Clause> {
+    let expected: Vec<_> = patterns.iter().map(Glob::as_str).collect();
+    let actual = match changed {
+        _ if patterns.is_empty() => return None,
+        ChangedPaths::Unknown { .. } => language.t("clause-unknown-paths"),
+        ChangedPaths::Known { paths } => {
+            let hits: Vec<_> = paths
+                .iter()
+                .filter(|path| patterns.iter().any(|pattern| pattern.matches(path)))
+                .take(PATHS_MAX)
+                .map(String::as_str)
+                .collect();
+            if hits.is_empty() {
+                return None;
+            }
+            hits.join(", ")
+        }
+    };
+    Some(Clause {
+        name: clause_name(language, "paths"),
+        expected: expected.join(", "),
+        actual: Some(actual),
+        held: true,
+    })
+}

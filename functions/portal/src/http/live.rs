@@ -1,0 +1,417 @@
+//! Streams of changes (server-sent events), one for each page that changes.
+//!
+//! A stream reads the database again and again, as any replica can, and sends what differs: a fragment when its markup
+//! changed, a log's lines in order and without gaps. It is pulled by the connection, so a slow reader slows the reading and
+//! nothing piles up. Each message's id says where it was, so that a browser which comes back gets exactly what it missed.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use host::Ctx;
+use http::{HeaderMap, HeaderValue, header};
+use maud::Markup;
+use model::{EventId, JobId, WorkloadId};
+use serde::Deserialize;
+use store::pages::{self, LogCursor};
+use store::people;
+use tokio::time::{Instant, sleep};
+
+use super::deliveries::ListQuery;
+use super::problem::Problem;
+use super::session::Signed;
+use super::{deliveries, events, frame, jobs, log, overview, rows, workloads};
+use crate::views::delivery::delivery_rows;
+use crate::views::event::event_content;
+use crate::views::fragment;
+use crate::views::job::{job_history, job_status, log_lines};
+use crate::views::model::Reader;
+use crate::views::overview::overview_content;
+use crate::views::workload::workload_content;
+
+/// Between two looks while a job is worked on.
+const LIVELY: Duration = Duration::from_millis(250);
+/// Between two looks otherwise, at first; doubled while nothing changes.
+const CALM: Duration = Duration::from_secs(1);
+/// The longest time between two looks.
+const IDLE: Duration = Duration::from_secs(4);
+/// Between two looks while the database does not answer.
+const TROUBLED: Duration = Duration::from_secs(3);
+/// A comment this often keeps proxies from closing the connection; the session is looked at as often.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A stream ends by itself before a cluster cuts it (600 s), and the browser comes back.
+const LIFE_MAX: Duration = Duration::from_secs(570);
+/// How long a browser waits before it comes back, in milliseconds.
+const RETRY_MS: u32 = 1_000;
+/// Lines of a log that go into one message.
+const LINES_MAX: usize = 500;
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+enum Topic {
+    Overview,
+    Deliveries(ListQuery),
+    Event(EventId),
+    Job(JobId, LogCursor),
+    Workload(WorkloadId),
+}
+
+/// What a look found.
+#[derive(Default)]
+struct Look {
+    fragments: Vec<(&'static str, Markup)>,
+    /// Lines to be added, and where the log is after them.
+    lines: Option<(Markup, LogCursor)>,
+    lively: bool,
+    /// Nothing will change any more.
+    finished: bool,
+}
+
+pub(super) async fn overview(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Overview).await
+}
+
+pub(super) async fn deliveries(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Deliveries(query)).await
+}
+
+pub(super) async fn event(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Event(rows::id(&id)?)).await
+}
+
+pub(super) async fn workload(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Workload(rows::id(&id)?)).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct After {
+    #[serde(default)]
+    after: String,
+}
+
+pub(super) async fn job(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Query(After { after }): Query<After>,
+) -> Result<Response, Problem> {
+    // The page says where its log ends; a browser that comes back knows better.
+    let cursor = last_event_id(&headers)
+        .and_then(|id| Resume::parse(id).cursor)
+        .or_else(|| parse_cursor(&after))
+        .unwrap_or_default();
+    answer(
+        ctx,
+        signed,
+        &headers,
+        Topic::Job(rows::job_id(&id)?, cursor),
+    )
+    .await
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get("last-event-id")?.to_str().ok()
+}
+
+/// What a message's id holds: `<hash of the fragments>` or `<hash>.<epoch>.<number of the line>`. Made by us and given back
+/// by whoever may read the page anyway: a changed one repeats or leaves out what its reader asked for, nothing else.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Resume {
+    hash: Option<u64>,
+    cursor: Option<LogCursor>,
+}
+
+impl Resume {
+    fn parse(id: &str) -> Self {
+        let (hash, cursor) = id.split_once('.').unwrap_or((id, ""));
+        Self {
+            hash: u64::from_str_radix(hash, 16).ok(),
+            cursor: parse_cursor(cursor),
+        }
+    }
+}
+
+fn parse_cursor(text: &str) -> Option<LogCursor> {
+    let (epoch, seq) = text.split_once('.')?;
+    Some(LogCursor {
+        epoch: epoch.parse().ok()?,
+        seq: seq.parse().ok()?,
+    })
+}
+
+/// Looks once before it answers, so that what is not there or not theirs is a page of its own and not an empty stream.
+async fn answer(
+    ctx: Ctx,
+    signed: Signed,
+    headers: &HeaderMap,
+    topic: Topic,
+) -> Result<Response, Problem> {
+    let mut tail = Tail {
+        sent: last_event_id(headers)
+            .map(Resume::parse)
+            .and_then(|resume| resume.hash),
+        reader: signed.reader(),
+        ctx,
+        signed,
+        topic,
+        ready: VecDeque::new(),
+        wait: CALM,
+        heard: Instant::now(),
+        until: Instant::now() + LIFE_MAX,
+        ended: false,
+    };
+    tail.ready
+        .push_back(Bytes::from(format!("retry: {RETRY_MS}\n\n")));
+    let look = tail.look().await?;
+    tail.take(look);
+    let frames = stream::unfold(tail, |mut tail| async {
+        let frame = tail.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(frame), tail))
+    });
+    let mut response = (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        )],
+        Body::from_stream(frames),
+    )
+        .into_response();
+    frame::streaming(&mut response);
+    Ok(response)
+}
+
+struct Tail {
+    ctx: Ctx,
+    signed: Signed,
+    /// As of the start: relative times in markup must not make it differ. Scripts keep them right.
+    reader: Reader,
+    topic: Topic,
+    ready: VecDeque<Bytes>,
+    /// The hash of the fragments that were sent last.
+    sent: Option<u64>,
+    wait: Duration,
+    heard: Instant,
+    until: Instant,
+    ended: bool,
+}
+
+impl Tail {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                self.heard = Instant::now();
+                return Some(frame);
+            }
+            if self.ended || Instant::now() >= self.until {
+                return None;
+            }
+            tokio::select! {
+                // The browser comes back to whoever serves then, and says where it was.
+                () = self.ctx.stopping().cancelled() => return None,
+                () = sleep(self.wait) => {}
+            }
+            if self.heard.elapsed() >= HEARTBEAT {
+                match people::session(self.ctx.tenants(), &self.signed.token).await {
+                    Ok(None) => return None,
+                    Ok(Some(_)) | Err(_) => self.ready.push_back(Bytes::from_static(b":\n\n")),
+                }
+            }
+            match self.look().await {
+                Ok(look) => self.take(look),
+                Err(Problem::Unavailable) => self.wait = TROUBLED,
+                // It is gone, or an error of ours, which is in the log: the page stays as it is.
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Look, Problem> {
+        let mut tx = self.signed.begin(&self.ctx).await?;
+        let reader = &self.reader;
+        let look = match &self.topic {
+            Topic::Overview => {
+                let view = overview::read(&mut tx, &self.signed.visitor).await?;
+                Look {
+                    fragments: vec![("overview", overview_content(reader, &view))],
+                    ..Look::default()
+                }
+            }
+            Topic::Deliveries(query) => {
+                let view = deliveries::read_list(&mut tx, query).await?;
+                Look {
+                    fragments: vec![("delivery-rows", delivery_rows(reader, &view))],
+                    ..Look::default()
+                }
+            }
+            Topic::Event(id) => {
+                let view = events::read(&mut tx, reader.language, *id)
+                    .await?
+                    .ok_or(Problem::NotFound)?;
+                Look {
+                    fragments: vec![("event", event_content(reader, &view))],
+                    lively: true,
+                    finished: view.live_href.is_none(),
+                    ..Look::default()
+                }
+            }
+            Topic::Workload(id) => {
+                let view = workloads::read(&mut tx, &self.signed, *id)
+                    .await?
+                    .ok_or(Problem::NotFound)?;
+                Look {
+                    lively: view.jobs.iter().any(|job| !job.state.is_final()),
+                    fragments: vec![("workload", workload_content(reader, &view))],
+                    ..Look::default()
+                }
+            }
+            Topic::Job(id, after) => {
+                let view = jobs::read(&mut tx, &self.signed, *id)
+                    .await?
+                    .ok_or(Problem::NotFound)?;
+                // After the job: what it says of the epoch holds for all lines that are read now.
+                let is_final = view.row.state.is_final();
+                let open = (!is_final).then_some(view.epoch);
+                let found = pages::log_after(&mut tx, *id, *after, LINES_MAX).await?;
+                let is_all = found.len() < LINES_MAX;
+                let lines = log::next_lines(found, *after, open);
+                let lines = match lines.last() {
+                    Some(last) => {
+                        let epochs = pages::log_epochs(&mut tx, *id, last.cursor.epoch).await?;
+                        let markup = log_lines(reader, &log::numbered(&lines, &epochs));
+                        Some((markup, last.cursor))
+                    }
+                    None => None,
+                };
+                Look {
+                    fragments: vec![
+                        ("job-status", job_status(reader, &view)),
+                        ("job-history", job_history(reader, &view)),
+                    ],
+                    lines,
+                    lively: !is_final || !is_all,
+                    finished: is_final && is_all,
+                }
+            }
+        };
+        tx.commit().await?;
+        Ok(look)
+    }
+
+    /// Makes messages of what differs.
+    fn take(&mut self, look: Look) {
+        let mut hasher = DefaultHasher::new();
+        for (_, markup) in &look.fragments {
+            markup.0.hash(&mut hasher);
+        }
+        let hash = hasher.finish();
+        let mut changed = false;
+        // Lines first: a page that says "succeeded" has the log that led there.
+        if let Some((markup, cursor)) = look.lines {
+            if let Topic::Job(_, after) = &mut self.topic {
+                *after = cursor;
+            }
+            changed = true;
+            let id = self.id(self.sent);
+            self.ready.push_back(message(Some("log"), &id, &markup.0));
+        }
+        if self.sent != Some(hash) {
+            self.sent = Some(hash);
+            changed = true;
+            let markup: String = look
+                .fragments
+                .iter()
+                .map(|(id, markup)| fragment(id, markup).0)
+                .collect();
+            self.ready
+                .push_back(message(None, &self.id(self.sent), &markup));
+        }
+        if look.finished {
+            self.ended = true;
+            self.ready
+                .push_back(message(Some("finished"), &self.id(self.sent), ""));
+        }
+        self.wait = match (look.lively, changed) {
+            (true, _) => LIVELY,
+            (false, true) => CALM,
+            (false, false) => (self.wait * 2).clamp(CALM, IDLE),
+        };
+    }
+
+    fn id(&self, hash: Option<u64>) -> String {
+        let hash = hash.map_or_else(String::new, |hash| format!("{hash:016x}"));
+        match &self.topic {
+            Topic::Job(_, LogCursor { epoch, seq }) => format!("{hash}.{epoch}.{seq}"),
+            Topic::Overview | Topic::Deliveries(_) | Topic::Event(_) | Topic::Workload(_) => hash,
+        }
+    }
+}
+
+/// One message. Any line end would end a field, so each line is a field of its own.
+fn message(event: Option<&str>, id: &str, data: &str) -> Bytes {
+    let mut text = String::with_capacity(data.len() + 64);
+    if let Some(event) = event {
+        text.push_str("event: ");
+        text.push_str(event);
+        text.push('\n');
+    }
+    text.push_str("id: ");
+    text.push_str(id);
+    text.push('\n');
+    for line in data.split(['\r', '\n']) {
+        text.push_str("data: ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push('\n');
+    Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use store::pages::LogCursor;
+
+    use super::{Resume, message};
+
+    #[test]
+    fn no_text_ends_a_message_early() {
+        let bytes = message(Some("log"), "1", "a\r\rb\n\nid: 7");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert_eq!(
+            text,
+            "event: log\nid: 1\ndata: a\ndata: \ndata: b\ndata: \ndata: id: 7\n\n"
+        );
+    }
+
+    #[test]
+    fn what_is_no_id_of_ours_resumes_nothing() {
+        let resumed = Resume::parse("00ff.2.17");
+        assert_eq!(resumed.hash, Some(255));
+        assert_eq!(resumed.cursor, Some(LogCursor { epoch: 2, seq: 17 }));
+        assert_eq!(Resume::parse("' or 1=1"), Resume::default());
+        assert_eq!(Resume::parse("ff.x.1").cursor, None);
+    }
+}

@@ -1,0 +1,83 @@
+//! The routes.
+//!
+//! A handler reads in one tenant's transaction, fills a page's struct and renders it; what goes wrong becomes a
+//! [`problem::Problem`], which the [`frame`] around all routes renders as a page.
+
+mod deliveries;
+mod events;
+mod frame;
+mod jobs;
+mod live;
+mod log;
+mod overview;
+mod problem;
+mod rows;
+mod session;
+mod visitor;
+mod workloads;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path};
+use axum::response::Response;
+use axum::routing::{get, post};
+use host::Ctx;
+use http::HeaderMap;
+use serde::Deserialize;
+
+use self::problem::Problem;
+
+/// The largest form that a page sends, with room.
+const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// What is run to get a small site, a push and something to look at.
+const FIRST_COMMAND: &str = "switchyard demo";
+
+/// What is run to get a link for signing in: each start prints one.
+const SIGN_IN_COMMAND: &str = "switchyard up";
+
+/// The portal's settings.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Settings {
+    /// The domain under which workloads are served, such as `sites.example.org`. Without it a workload has an address only
+    /// where the portal itself is visited at `localhost`.
+    site_domain: Option<String>,
+}
+
+pub(crate) fn router(settings: Settings) -> Router<Ctx> {
+    Router::new()
+        .route("/", get(overview::page))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{id}", get(deliveries::page))
+        .route("/deliveries/{id}/body", get(deliveries::body))
+        .route("/events/{id}", get(events::page))
+        .route("/jobs/{id}", get(jobs::page))
+        .route("/jobs/{id}/log", get(log::raw))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/workloads", get(workloads::list))
+        .route("/workloads/{id}", get(workloads::page))
+        .route("/workloads/{id}/deploy", post(workloads::deploy))
+        .route(
+            "/workloads/{id}/rollback",
+            get(workloads::ask_rollback).post(workloads::rollback),
+        )
+        .route("/live/overview", get(live::overview))
+        .route("/live/deliveries", get(live::deliveries))
+        .route("/live/events/{id}", get(live::event))
+        .route("/live/jobs/{id}", get(live::job))
+        .route("/live/workloads/{id}", get(live::workload))
+        .route(
+            "/sign-in",
+            get(session::sign_in_page).post(session::sign_in),
+        )
+        .route("/sign-out", post(session::sign_out))
+        .route("/preferences", post(session::preferences))
+        .fallback(|| async { Problem::NotFound })
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(settings, frame::frame))
+        // Outside the frame: files are the same for everybody and may be kept.
+        .route("/assets/{bundle}/{*name}", get(asset))
+}
+
+async fn asset(Path((bundle, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+    crate::assets::serve(&bundle, &name, &headers)
+}
