@@ -21,6 +21,12 @@ pub enum MigrateError {
         "a migration failed and was rolled back; the login must be a superuser or have CREATEROLE and own the database"
     )]
     Apply(#[source] sqlx::migrate::MigrateError),
+    /// Its migrations are not those of this version.
+    #[error(
+        "the database was made by another version of this program: run that one or a newer one, or name another \
+         database (DATABASE_URL) or data folder (--data-dir)"
+    )]
+    OtherVersion(#[source] sqlx::migrate::MigrateError),
     /// Partitions could not be made.
     #[error("could not make the next days' partitions")]
     Partitions(#[source] sqlx::Error),
@@ -36,7 +42,11 @@ pub async fn migrate(url: &str) -> Result<Vec<&'static str>, MigrateError> {
         .await
         .map_err(MigrateError::Connect)?;
     let missing = missing(&mut conn).await.map_err(MigrateError::Apply)?;
-    MIGRATOR.run(&mut conn).await.map_err(MigrateError::Apply)?;
+    MIGRATOR.run(&mut conn).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::VersionMismatch(_)
+        | sqlx::migrate::MigrateError::VersionMissing(_) => MigrateError::OtherVersion(error),
+        error => MigrateError::Apply(error),
+    })?;
     sqlx::query("select switchyard.make_partitions()")
         .execute(&mut conn)
         .await

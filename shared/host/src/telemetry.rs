@@ -1,5 +1,7 @@
 //! Logs.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
@@ -23,7 +25,8 @@ pub fn init_telemetry(env: &Env, format: LogFormat, default: &str) {
         .with_default_directive(LevelFilter::INFO.into())
         .parse_lossy(env.get("RUST_LOG").unwrap_or(default));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
+    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     // A second start in one process (a test) keeps the first subscriber.
     match format {
         LogFormat::Json => registry

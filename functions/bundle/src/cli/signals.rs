@@ -1,5 +1,7 @@
 //! Ctrl-C and its relatives: the first asks to stop, the second ends at once.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,6 +10,9 @@ use super::output::note;
 
 /// What a shell says of a process that was interrupted.
 const EXIT_AT_ONCE: i32 = 130;
+
+/// Signals this close together are one: supervisors send theirs to the process and to its group.
+const SAME_GESTURE: Duration = Duration::from_millis(300);
 
 /// The signals that ask to stop.
 pub(crate) struct Signals {
@@ -52,10 +57,21 @@ impl Signals {
     pub(crate) async fn patient<T>(&mut self, end: impl Future<Output = T>) -> T {
         tokio::select! {
             result = end => result,
-            () = self.asked() => {
+            () = self.asked_again() => {
                 note("ended at once; the next start cleans up");
                 std::process::exit(EXIT_AT_ONCE)
             }
         }
+    }
+
+    async fn asked_again(&mut self) {
+        let mut gesture = std::pin::pin!(tokio::time::sleep(SAME_GESTURE));
+        loop {
+            tokio::select! {
+                () = &mut gesture => break,
+                () = self.asked() => {}
+            }
+        }
+        self.asked().await;
     }
 }
