@@ -1,0 +1,201 @@
+//! Who asks, of which tenant, and for which piece of a list.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Query};
+use database::TenantTx;
+use host::Ctx;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use model::TenantId;
+use serde::Serialize;
+use store::pages::ROWS_MAX;
+use store::people::{self, Session, Token};
+
+use crate::problem::Problem;
+
+/// The portal's cookie: under https, and on one machine without it.
+const COOKIES: [&str; 2] = ["__Host-switchyard_session", "switchyard_session"];
+
+/// How many rows a piece has when nobody says.
+const ROWS_DEFAULT: usize = 50;
+
+/// How many bytes of a cursor's MAC it carries: enough that nobody guesses one.
+const MAC_BYTES: usize = 16;
+
+/// A request by somebody who may read this tenant.
+pub(crate) struct Asked {
+    ctx: Ctx,
+    tenant: TenantId,
+    path: String,
+    query: Vec<(String, String)>,
+}
+
+/// A piece of a list.
+#[derive(Serialize)]
+pub(crate) struct Piece<T> {
+    pub(crate) items: Vec<T>,
+    /// The cursor of the piece after it; nothing when this is the last one.
+    pub(crate) next: Option<String>,
+}
+
+impl FromRequestParts<Ctx> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, ctx: &Ctx) -> Result<Self, Problem> {
+        let token = token(&parts.headers).ok_or(Problem::Unauthorized)?;
+        let session = people::session(ctx.tenants(), &token)
+            .await?
+            .ok_or(Problem::Unauthorized)?;
+        let Query(mut query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Problem::BadQuery("the query is not name=value pairs".to_owned()))?;
+        let name = taken(&mut query, "tenant")?;
+        Ok(Self {
+            ctx: ctx.clone(),
+            tenant: tenant(&session, name.as_deref())?,
+            path: parts.uri.path().to_owned(),
+            query,
+        })
+    }
+}
+
+/// The session's token: the header's, or else the cookie's.
+fn token(headers: &HeaderMap) -> Option<Token> {
+    if let Some(given) = headers.get(AUTHORIZATION) {
+        let (scheme, token) = given.to_str().ok()?.split_once(' ')?;
+        return scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| Token::presented(token.trim()));
+    }
+    let cookies: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value: &HeaderValue| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .collect();
+    COOKIES.iter().find_map(|wanted| {
+        let (_, value) = cookies.iter().find(|(name, _)| name == wanted)?;
+        Some(Token::presented(value))
+    })
+}
+
+/// A parameter's value, which is then dealt with.
+fn taken(query: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>, Problem> {
+    let mut values = query.extract_if(.., |(given, _)| given == name);
+    match (values.next(), values.next()) {
+        (given, None) => Ok(given.map(|(_, value)| value)),
+        (_, Some(_)) => Err(Problem::BadQuery(format!("{name} is there more than once"))),
+    }
+}
+
+/// The tenant of this name, or the only one, among those that the person is a member of.
+fn tenant(session: &Session, name: Option<&str>) -> Result<TenantId, Problem> {
+    match (name, &session.memberships[..]) {
+        (Some(name), all) => all
+            .iter()
+            .find(|member| member.tenant_name == name)
+            .map(|member| member.tenant)
+            .ok_or(Problem::NotFound),
+        (None, [only]) => Ok(only.tenant),
+        (None, all) => {
+            let names: Vec<_> = all.iter().map(|member| &*member.tenant_name).collect();
+            Err(Problem::BadQuery(format!(
+                "say which tenant with ?tenant=, one of: {}",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+impl Asked {
+    /// A parameter as one of our words.
+    pub(crate) fn parsed<T>(&mut self, name: &str) -> Result<Option<T>, Problem>
+    where
+        T: FromStr<Err: Display>,
+    {
+        taken(&mut self.query, name)?
+            .map(|value| {
+                value
+                    .parse()
+                    .map_err(|error| Problem::BadQuery(format!("{name}: {error}")))
+            })
+            .transpose()
+    }
+
+    /// Refuses parameters that nobody asked for, so that a misspelt one is not taken for none.
+    pub(crate) fn nothing_more(&self) -> Result<(), Problem> {
+        match self.query.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().take(40).collect();
+                Err(Problem::BadQuery(format!("{name:?} is no parameter here")))
+            }
+        }
+    }
+
+    /// Where a piece of a list begins, and how many rows it has.
+    pub(crate) fn piece<T: FromStr>(&mut self) -> Result<(Option<T>, usize), Problem> {
+        let limit = match taken(&mut self.query, "limit")? {
+            None => ROWS_DEFAULT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=ROWS_MAX).contains(limit))
+                .ok_or_else(|| Problem::BadQuery(format!("limit must be 1 to {ROWS_MAX}")))?,
+        };
+        let place = match taken(&mut self.query, "cursor")? {
+            None => None,
+            Some(cursor) => Some(self.place(&cursor)?),
+        };
+        self.nothing_more()?;
+        Ok((place, limit))
+    }
+
+    /// A piece, and the cursor of the next where there may be one.
+    pub(crate) fn list<T>(
+        &self,
+        items: Vec<T>,
+        limit: usize,
+        place: impl Fn(&T) -> String,
+    ) -> Result<Piece<T>, Problem> {
+        let next = match items.last() {
+            Some(last) if items.len() == limit => Some(self.cursor(&place(last))?),
+            Some(_) | None => None,
+        };
+        Ok(Piece { items, next })
+    }
+
+    /// A place in this list that nobody else can make up: not of another list, not for another tenant.
+    pub(crate) fn cursor(&self, place: &str) -> Result<String, Problem> {
+        let mac = self.mac(place)?;
+        Ok(format!("{}.{}", hex::encode(place), hex::encode(mac)))
+    }
+
+    fn place<T: FromStr>(&self, cursor: &str) -> Result<T, Problem> {
+        let (place, mac) = cursor.split_once('.').ok_or(Problem::BadCursor)?;
+        let place = hex::decode(place).map_err(|_| Problem::BadCursor)?;
+        let place = String::from_utf8(place).map_err(|_| Problem::BadCursor)?;
+        let mac = hex::decode(mac).map_err(|_| Problem::BadCursor)?;
+        // Not in constant time: who guessed one would read a list of their own from another place.
+        if mac != self.mac(&place)? {
+            return Err(Problem::BadCursor);
+        }
+        place.parse().map_err(|_| Problem::BadCursor)
+    }
+
+    fn mac(&self, place: &str) -> Result<Vec<u8>, Problem> {
+        let keyring = self.ctx.keyring().map_err(Problem::internal)?;
+        let data = format!("{} {} {place}", self.tenant, self.path);
+        let mut mac = keyring.mac("api cursor", data.as_bytes());
+        mac.truncate(MAC_BYTES);
+        Ok(mac)
+    }
+
+    /// A transaction of the tenant.
+    pub(crate) async fn begin(&self) -> Result<TenantTx, Problem> {
+        Ok(self.ctx.tenants().begin(self.tenant).await?)
+    }
+}

@@ -1,0 +1,200 @@
+//! What the portal shows, as JSON for programs: one tenant's deliveries, events, jobs and workloads.
+//!
+//! Who asks is told by a session: `Authorization: Bearer <token>`, or the portal's cookie. Which tenant is told by
+//! `?tenant=<name>`, which may be left out by who is a member of one alone. What belongs to another tenant is not found.
+//! A list comes in pieces: `?limit=` rows, and `next` is the `?cursor=` of the piece after it. Whatever goes wrong is one
+//! of the few problem documents of [`Problem`] (RFC 9457). `GET /openapi.json` describes all of it.
+
+mod asked;
+mod log;
+mod problem;
+
+use axum::extract::Path;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use model::{DatabaseRole, DeliveryId, EventId, JobId, TriggerId, WorkloadId};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use store::pages::{self, DeliveryFilter, DeliveryVerdict, LogCursor};
+
+use crate::asked::{Asked, Piece};
+use crate::problem::Problem;
+
+/// `GET` only.
+pub const FUNCTION: Function = Function {
+    name: env!("CARGO_PKG_NAME"),
+    role: DatabaseRole::Tenant,
+    kind: Kind::Service,
+    routes,
+};
+
+/// The description of everything here.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// How many revisions of a workload come with it, the newest.
+const REVISIONS_MAX: usize = 20;
+
+fn routes(env: &Env) -> Result<Routes, SettingsError> {
+    // It signs cursors.
+    env.require("MASTER_KEY_FILE")?;
+    let router: Router<Ctx> = Router::new()
+        .route("/deliveries", get(deliveries))
+        .route("/deliveries/{id}", get(delivery))
+        .route("/events/{id}", get(event))
+        .route("/jobs", get(jobs))
+        .route("/jobs/{id}", get(job))
+        .route("/jobs/{id}/log", get(job_log))
+        .route("/openapi.json", get(openapi))
+        .route("/workloads", get(workloads))
+        .route("/workloads/{id}", get(workload))
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed);
+    Ok(router.into())
+}
+
+type Answer<T> = Result<([(http::HeaderName, &'static str); 1], Json<T>), Problem>;
+
+/// What one person may read stays out of every cache.
+fn answer<T>(value: T) -> Answer<T> {
+    Ok(([(CACHE_CONTROL, "no-store")], Json(value)))
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+async fn deliveries(mut asked: Asked) -> Answer<Piece<pages::Delivery>> {
+    let filter = DeliveryFilter {
+        verdict: asked.parsed::<DeliveryVerdict>("verdict")?,
+        trigger: asked.parsed::<TriggerId>("trigger")?,
+    };
+    let (before, limit) = asked.piece::<DeliveryId>()?;
+    let mut tx = asked.begin().await?;
+    let rows = pages::deliveries(&mut tx, filter, before, limit).await?;
+    tx.commit().await?;
+    answer(asked.list(rows, limit, |row| row.id.to_string())?)
+}
+
+async fn delivery(Path(id): Path<String>, asked: Asked) -> Answer<pages::DeliveryDetail> {
+    asked.nothing_more()?;
+    let id: DeliveryId = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let found = pages::delivery(&mut tx, id).await?;
+    tx.commit().await?;
+    answer(found.ok_or(Problem::NotFound)?)
+}
+
+/// An event with its data, byte for byte.
+#[derive(Serialize)]
+struct Event {
+    #[serde(flatten)]
+    event: pages::Event,
+    data: Box<RawValue>,
+}
+
+async fn event(Path(id): Path<String>, asked: Asked) -> Answer<Event> {
+    asked.nothing_more()?;
+    let id: EventId = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let found = pages::event(&mut tx, id).await?;
+    let data = pages::event_data(&mut tx, id).await?;
+    tx.commit().await?;
+    let (event, data) = found.zip(data).ok_or(Problem::NotFound)?;
+    let data = RawValue::from_string(data).map_err(Problem::internal)?;
+    answer(Event { event, data })
+}
+
+async fn jobs(mut asked: Asked) -> Answer<Piece<pages::Job>> {
+    let workload = asked.parsed::<WorkloadId>("workload")?;
+    let (before, limit) = asked.piece::<JobId>()?;
+    let mut tx = asked.begin().await?;
+    let rows = match workload {
+        None => Some(pages::latest_jobs(&mut tx, before, limit).await?),
+        Some(id) if pages::workload(&mut tx, id).await?.is_some() => {
+            Some(pages::workload_jobs(&mut tx, id, before, limit).await?)
+        }
+        Some(_) => None,
+    };
+    tx.commit().await?;
+    let rows = rows.ok_or(Problem::NotFound)?;
+    answer(asked.list(rows, limit, |row| row.id.to_string())?)
+}
+
+/// A job with what happened to it.
+#[derive(Serialize)]
+struct Job {
+    #[serde(flatten)]
+    job: pages::JobDetail,
+    events: Vec<pages::JobEvent>,
+}
+
+async fn job(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
+    asked.nothing_more()?;
+    let id: JobId = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let found = pages::job(&mut tx, id).await?;
+    let events = pages::job_events(&mut tx, id).await?;
+    tx.commit().await?;
+    let job = found.ok_or(Problem::NotFound)?;
+    answer(Job { job, events })
+}
+
+async fn job_log(Path(id): Path<String>, mut asked: Asked) -> Answer<Piece<pages::Line>> {
+    let id: JobId = named(&id)?;
+    let (after, limit) = asked.piece::<log::Place>()?;
+    let after = after.map_or(LogCursor::default(), |place| place.0);
+    let mut tx = asked.begin().await?;
+    let found = pages::job(&mut tx, id).await?;
+    let lines = pages::log_after(&mut tx, id, after, limit).await?;
+    tx.commit().await?;
+    found.ok_or(Problem::NotFound)?;
+    let lines = log::without_gap(after, lines);
+    let last = lines.last().map_or(after, |line| line.cursor);
+    // A log may grow, so that there is always a place to go on from.
+    let next = Some(asked.cursor(&log::Place(last).to_string())?);
+    answer(Piece { items: lines, next })
+}
+
+async fn workloads(mut asked: Asked) -> Answer<Piece<pages::Workload>> {
+    let (after, limit) = asked.piece::<String>()?;
+    let mut tx = asked.begin().await?;
+    let rows = pages::workloads(&mut tx, after.as_deref(), limit).await?;
+    tx.commit().await?;
+    answer(asked.list(rows, limit, |row| row.name.clone())?)
+}
+
+/// A workload with what starts it and its newest revisions.
+#[derive(Serialize)]
+struct Workload {
+    #[serde(flatten)]
+    workload: pages::WorkloadDetail,
+    bindings: Vec<pages::Binding>,
+    revisions: Vec<pages::Revision>,
+}
+
+async fn workload(Path(id): Path<String>, asked: Asked) -> Answer<Workload> {
+    asked.nothing_more()?;
+    let id: WorkloadId = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let found = pages::workload(&mut tx, id).await?;
+    let bindings = pages::bindings(&mut tx, id).await?;
+    let revisions = pages::revisions(&mut tx, id, None, REVISIONS_MAX).await?;
+    tx.commit().await?;
+    let workload = found.ok_or(Problem::NotFound)?;
+    answer(Workload {
+        workload,
+        bindings,
+        revisions,
+    })
+}
+
+/// The id in a path. A text that is none names nothing.
+fn named<T: std::str::FromStr>(id: &str) -> Result<T, Problem> {
+    id.parse().map_err(|_| Problem::NotFound)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! What can go wrong, as problem documents (RFC 9457).
+
+use std::error::Error;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+/// When to ask again after a 503, in seconds.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// Every problem there is. What a person has to know is in the detail; what only we have to know is in the log.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// Nobody is signed in with this token.
+    Unauthorized,
+    /// There is no such thing, or it is another tenant's.
+    NotFound,
+    /// Things are only read here.
+    MethodNotAllowed,
+    /// The cursor is not one that this list gave to this tenant.
+    BadCursor,
+    /// The query says what cannot be.
+    BadQuery(String),
+    /// The database does not answer.
+    Unavailable,
+    /// An error of ours.
+    Internal,
+}
+
+impl Problem {
+    /// An error of ours; it is logged here.
+    pub(crate) fn internal(error: impl Error + 'static) -> Self {
+        tracing::error!(
+            error = &error as &dyn Error,
+            "a request could not be answered"
+        );
+        Self::Internal
+    }
+
+    /// The last word of its type.
+    pub(crate) const fn slug(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::BadCursor => "bad-cursor",
+            Self::BadQuery(_) => "bad-query",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BadCursor => StatusCode::BAD_REQUEST,
+            Self::BadQuery(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "nobody is signed in",
+            Self::NotFound => "there is no such thing",
+            Self::MethodNotAllowed => "things are only read here",
+            Self::BadCursor => "the cursor is not one of this list",
+            Self::BadQuery(_) => "the query is wrong",
+            Self::Unavailable => "the database does not answer",
+            Self::Internal => "an error of ours",
+        }
+    }
+
+    fn detail(self) -> String {
+        match self {
+            Self::Unauthorized => {
+                "send a session's token as Authorization: Bearer, or sign in at the portal"
+            }
+            Self::NotFound => {
+                "nothing with this name is in this tenant, or there is no such tenant"
+            }
+            Self::MethodNotAllowed => "use GET",
+            Self::BadCursor => {
+                "take next from an answer of this list, as it is, or begin without one"
+            }
+            Self::BadQuery(detail) => return detail,
+            Self::Unavailable => "ask again in a while",
+            Self::Internal => "it was recorded",
+        }
+        .to_owned()
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        if database::is_passing(&error) {
+            tracing::warn!(error = &error as &dyn Error, "the database does not answer");
+            Self::Unavailable
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let retry = matches!(self, Self::Unavailable);
+        let sign_in = matches!(self, Self::Unauthorized);
+        let document = json!({
+            "type": format!("urn:switchyard:problem:{}", self.slug()),
+            "title": self.title(),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+        });
+        let mut response = (status, document.to_string()).into_response();
+        let headers = response.headers_mut();
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(CONTENT_TYPE, json);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if retry {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
+        }
+        if sign_in {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
