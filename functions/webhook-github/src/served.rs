@@ -529,25 +529,35 @@ async fn nothing_is_taken_while_the_database_is_down() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_taken_again_after_the_database_went_away() {
+async fn a_delivery_whose_transaction_is_cut_off_is_not_taken_and_may_come_again() {
     let it = served().await;
-    // One connection, so that it is known which one is broken.
-    let router = mounted(&it.env.clone().with("DATABASE_POOL_MAX", "1"));
-    let trigger = it.trigger.to_string();
-    let post = |id: &'static str| {
-        let (headers, body) = delivery("push", id, PUSH.as_bytes());
-        answer(&router, &trigger, headers, body)
+    let mut owner = it.rows.acquire().await.expect("a connection");
+    for statement in [
+        "begin",
+        "lock table switchyard.delivery_keys in access exclusive mode",
+    ] {
+        let done = sqlx::query(statement).execute(&mut *owner).await;
+        done.expect("the owner may");
+    }
+    // It waits for the lock in the middle of its transaction, and there its connection ends.
+    let cut = async {
+        let statement =
+            "select count(*) filter (where pg_terminate_backend(pid, 5000)) from pg_stat_activity
+             where datname = current_database() and application_name = 'switchyard_system'
+               and wait_event_type = 'Lock'";
+        while it.count(statement).await == 0 {
+            tokio::task::yield_now().await;
+        }
     };
-    assert_eq!(post("d-1").await.status, StatusCode::ACCEPTED);
-    it.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
-         where datname = current_database() and application_name = 'switchyard_system'",
-    )
-    .await;
-    assert_eq!(post("d-2").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(it.events().await, 1);
-    assert_eq!(post("d-2").await.status, StatusCode::ACCEPTED);
-    assert_eq!((it.events().await, it.published().await), (2, 2));
+    let post = || it.post(delivery("push", "d-1", PUSH.as_bytes()));
+    let (answer, ()) = futures::join!(post(), cut);
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let done = sqlx::query("rollback").execute(&mut *owner).await;
+    done.expect("the owner may");
+    assert_eq!((it.verdicts().await, it.events().await), (vec![], 0));
+
+    assert_eq!(post().await.status, StatusCode::ACCEPTED);
+    assert_eq!((it.events().await, it.published().await), (1, 1));
 }
 
 #[tokio::test]
