@@ -46,7 +46,16 @@ where
         async move {
             match message.ty().parse() {
                 Ok(EventType::JobQueued) => match message.json::<JobQueued>() {
-                    Ok(wakeup) if wakeup.task == ctx.function() => worker.drain(ctx, run).await,
+                    Ok(wakeup) if wakeup.task == ctx.function() => {
+                        // Work does not hang on the request that woke it: who sent it may hang up, and a stop waits for it.
+                        let drain = worker.drain(ctx.clone(), run);
+                        ctx.spawn(drain.instrument(tracing::Span::current()))
+                            .await
+                            .unwrap_or_else(|error| {
+                                tracing::error!("a drain ended badly: {error}");
+                                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+                            })
+                    }
                     Ok(wakeup) => never(format!(
                         "a wake-up for {:?} came to {:?}; check the Trigger's filter",
                         wakeup.task,

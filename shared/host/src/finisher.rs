@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::FinishReport;
+use model::{FinishReport, JobId};
 use queue::{Finish, Queue};
 use tokio::sync::{mpsc, oneshot};
 
@@ -37,6 +37,22 @@ impl Finisher {
     }
 }
 
+/// What was refused for good says nothing about what came with it: each is asked for alone.
+async fn one_by_one(queue: &Queue, finishes: &[Finish]) -> Vec<(JobId, FinishReport)> {
+    let mut reports = Vec::with_capacity(finishes.len());
+    for finish in finishes {
+        match queue.finish(std::slice::from_ref(finish)).await {
+            Ok(report) => reports.extend(report),
+            Err(error) => tracing::error!(
+                job.id = finish.hold.job.0,
+                error = &error as &dyn std::error::Error,
+                "an end could not be recorded; the job is taken back when its lease is over"
+            ),
+        }
+    }
+    reports
+}
+
 async fn write(queue: Queue, mut waiting: mpsc::Receiver<(Finish, oneshot::Sender<FinishReport>)>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -47,6 +63,14 @@ async fn write(queue: Queue, mut waiting: mpsc::Receiver<(Finish, oneshot::Sende
                 Ok(reports) => break reports,
                 Err(error) if database::is_passing(&error) && started.elapsed() < TRY_FOR => {
                     tokio::time::sleep(TRY_WAIT).await;
+                }
+                Err(error) if !database::is_passing(&error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a batch of {} ends was refused",
+                        finishes.len()
+                    );
+                    break one_by_one(&queue, &finishes).await;
                 }
                 Err(error) => {
                     tracing::error!(

@@ -82,11 +82,20 @@ impl Leases {
         let holds: Vec<Hold> = self.lock().values().map(|held| held.hold).collect();
         if !holds.is_empty() {
             let asked_at = Instant::now();
-            match ctx.queue().heartbeat(&holds, lease).await {
-                Ok(beats) => {
+            // A database that does not answer at all must not keep anybody from hearing that the lease is over.
+            let answer = tokio::select! {
+                answer = ctx.queue().heartbeat(&holds, lease) => Some(answer),
+                () = self.first_end() => None,
+            };
+            match answer {
+                Some(Ok(beats)) => {
                     let mut held = self.lock();
                     for beat in beats {
-                        let Some(entry) = held.get_mut(&beat.job) else {
+                        // It may have ended and been claimed again while the question was on its way.
+                        let Some(entry) = held
+                            .get_mut(&beat.job)
+                            .filter(|entry| holds.contains(&entry.hold))
+                        else {
                             continue;
                         };
                         if !beat.held {
@@ -99,7 +108,11 @@ impl Leases {
                         }
                     }
                 }
-                Err(error) => tracing::warn!(
+                None => tracing::warn!(
+                    "the database did not answer a heartbeat for {} leases in time",
+                    holds.len()
+                ),
+                Some(Err(error)) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "{} leases could not be renewed",
                     holds.len()

@@ -47,7 +47,9 @@ impl JobLog {
         for line in text.into().split('\n') {
             let line = line.strip_suffix('\r').unwrap_or(line);
             // The writer ends only when the hold is over: then nobody reads these lines.
-            self.lines.send(Entry::Line(stream, cut(line))).await.ok();
+            // A NUL cannot be stored; what stands for it is longer, so that it is put in before the line is measured.
+            let line = line.replace('\0', "\u{fffd}");
+            self.lines.send(Entry::Line(stream, cut(&line))).await.ok();
         }
     }
 

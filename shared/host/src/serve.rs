@@ -4,13 +4,16 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::header::CONNECTION;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -18,8 +21,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceBuilder, ServiceExt as _};
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower::ServiceExt as _;
+use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use crate::Ctx;
 
@@ -35,6 +38,8 @@ pub struct ServeLimits {
     pub header_timeout: Duration,
     /// Between two pieces of a request's body.
     pub body_idle_timeout: Duration,
+    /// From the request to stop until requests that have not ended are cut.
+    pub grace: Duration,
 }
 
 impl Default for ServeLimits {
@@ -43,11 +48,12 @@ impl Default for ServeLimits {
             connections_max: 4096,
             header_timeout: Duration::from_secs(5),
             body_idle_timeout: Duration::from_secs(10),
+            grace: GRACE,
         }
     }
 }
 
-/// Serves until `stop` fires and then until all requests have ended, at most [`GRACE`].
+/// Serves until `stop` fires and then until all requests have ended; after the grace what is left is cut.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -69,9 +75,9 @@ pub async fn serve(
         .max_concurrent_streams(256)
         .max_header_list_size(32 * 1024);
     let builder = Arc::new(builder);
-    let service = ServiceBuilder::new()
-        .layer(RequestBodyTimeoutLayer::new(limits.body_idle_timeout))
-        .service(router);
+    let cut = CancellationToken::new();
+    // However this ends, nothing of it goes on.
+    let _cut_at_the_end = cut.clone().drop_guard();
     loop {
         let permit = tokio::select! {
             () = stop.cancelled() => break,
@@ -93,7 +99,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let service = service.clone();
+        let (router, cut) = (router.clone(), cut.clone());
         let builder = Arc::clone(&builder);
         let watcher = graceful.watcher();
         #[expect(
@@ -108,39 +114,84 @@ pub async fn serve(
             // Answers are small and wanted at once.
             stream.set_nodelay(true).ok();
             let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let service = service.clone();
-                async move {
-                    let response = match service.oneshot(request.map(Body::new)).await {
-                        Ok(response) => response.map(Body::new),
-                        Err(never) => match never {},
-                    };
-                    Ok::<_, Infallible>(response)
-                }
+                let router = router.clone();
+                async move { Ok::<_, Infallible>(respond(router, request, limits).await) }
             });
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!("a connection ended badly: {error}");
+            tokio::select! {
+                ended = watcher.watch(connection.into_owned()) => {
+                    if let Err(error) = ended {
+                        tracing::debug!("a connection ended badly: {error}");
+                    }
+                }
+                () = cut.cancelled() => {}
             }
         });
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown())
+    if tokio::time::timeout(limits.grace, graceful.shutdown())
         .await
         .is_err()
     {
         tracing::warn!(
             "requests that did not end within {} s are cut",
-            GRACE.as_secs()
+            limits.grace.as_secs()
         );
     }
 }
 
-/// Whether a client says something in time. hyper's timeout for headers begins with their first byte.
+/// Answers one request. A body that stops coming is 408, whatever the handler made of the error.
+async fn respond(router: Router, request: Request<Incoming>, limits: ServeLimits) -> Response {
+    let stalled = Arc::new(AtomicBool::new(false));
+    let stalls = Arc::clone(&stalled);
+    let request = request.map(|body| {
+        Body::new(
+            TimeoutBody::new(limits.body_idle_timeout, body).map_err(move |error| {
+                if error.is::<TimeoutError>() {
+                    stalls.store(true, Ordering::Relaxed);
+                }
+                error
+            }),
+        )
+    });
+    let response = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    if stalled.load(Ordering::Relaxed) && !response.status().is_success() {
+        return (
+            StatusCode::REQUEST_TIMEOUT,
+            [(CONNECTION, "close")],
+            "the request's body did not come in time",
+        )
+            .into_response();
+    }
+    response
+}
+
+/// What a client of HTTP/2 says first.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Whether a client says in time which HTTP it speaks. hyper's timeout for headers begins after that, and it would wait for
+/// ever for somebody who begins the preface of HTTP/2 and leaves it there.
 async fn speaks(stream: &TcpStream, timeout: Duration) -> bool {
-    matches!(
-        tokio::time::timeout(timeout, stream.readable()).await,
-        Ok(Ok(()))
-    )
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    let said = async {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        loop {
+            // Zero bytes are the end of what it will ever say.
+            let length = stream.peek(&mut first).await.unwrap_or(0);
+            if length == 0 {
+                return false;
+            }
+            if length == HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(&first[..length]) {
+                return true;
+            }
+            // What was peeked at keeps the stream readable, so that there is nothing to wait for but time.
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(timeout, said).await.unwrap_or(false)
 }
 
 /// `/readyz`: whether requests are welcome.
