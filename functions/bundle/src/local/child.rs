@@ -17,7 +17,14 @@ use tokio_util::sync::CancellationToken;
 /// What of our own environment a child gets beside its settings: where programs, certificates and scratch space are, and
 /// what is logged.
 const PASSED_ON: [&str; 8] = [
-    "HOME", "LANG", "PATH", "RUST_BACKTRACE", "RUST_LOG", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR",
+    "HOME",
+    "LANG",
+    "PATH",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
 ];
 /// From its start until it listens, at most.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -58,8 +65,13 @@ impl Child {
             }
             let again = wait.as_millis();
             match ended {
-                Ok(why) => tracing::warn!(child = self.owner, "{why}; it starts again in {again} ms"),
-                Err(error) => tracing::error!(child = self.owner, "{error:#}; it starts again in {again} ms"),
+                Ok(why) => {
+                    tracing::warn!(child = self.owner, "{why}; it starts again in {again} ms")
+                }
+                Err(error) => tracing::error!(
+                    child = self.owner,
+                    "{error:#}; it starts again in {again} ms"
+                ),
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -72,7 +84,9 @@ impl Child {
     async fn live(&self, stop: &CancellationToken) -> anyhow::Result<String> {
         let address = free_address().await.context("there is no free port")?;
         let own = Env::of_process();
-        let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, own.get(name)?)));
+        let passed_on = PASSED_ON
+            .into_iter()
+            .filter_map(|name| Some((name, own.get(name)?)));
         let mut process = Command::new(&self.executable)
             .arg(self.function)
             .env_clear()
@@ -88,6 +102,8 @@ impl Child {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} cannot be started", self.executable.display()))?;
+        // Taken out, because waiting for the process would close it.
+        let _pipe = process.stdin.take();
         let listening = tokio::select! {
             ended = process.wait() => return Ok(format!("the process ended before it listened: {}", ended?)),
             () = stop.cancelled() => None,
@@ -95,10 +111,17 @@ impl Child {
         };
         match listening {
             Some(Ok(())) => {
-                tracing::info!(child = self.owner, pid = process.id(), "runs as a process of its own");
+                tracing::info!(
+                    child = self.owner,
+                    pid = process.id(),
+                    "runs as a process of its own"
+                );
                 self.address.send_replace(Some(address));
             }
-            Some(Err(_)) => anyhow::bail!("the process does not listen after {} s", START_MAX.as_secs()),
+            Some(Err(_)) => anyhow::bail!(
+                "the process does not listen after {} s",
+                START_MAX.as_secs()
+            ),
             None => {}
         }
         tokio::select! {
@@ -109,7 +132,9 @@ impl Child {
 }
 
 async fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await?
+        .local_addr()
 }
 
 async fn listens(address: SocketAddr) {
@@ -125,8 +150,14 @@ async fn end(mut process: Process) -> anyhow::Result<()> {
         kill_process(pid, Signal::TERM).ok();
     }
     // The host gives requests its grace and then needs a moment to leave.
-    if tokio::time::timeout(GRACE + Duration::from_secs(2), process.wait()).await.is_err() {
-        process.kill().await.context("the process cannot be killed")?;
+    if tokio::time::timeout(GRACE + Duration::from_secs(2), process.wait())
+        .await
+        .is_err()
+    {
+        process
+            .kill()
+            .await
+            .context("the process cannot be killed")?;
     }
     Ok(())
 }

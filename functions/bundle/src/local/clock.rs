@@ -34,7 +34,10 @@ pub(super) type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// The machine's clock.
 pub(super) fn machine() -> Now {
-    #[expect(clippy::disallowed_methods, reason = "the runtime's only look at the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's only look at the machine's clock"
+    )]
     Arc::new(Utc::now)
 }
 
@@ -81,12 +84,17 @@ impl Clock {
         let name = &self.source.name;
         let message = match tick(&self.source, &self.namespace, (self.now)()) {
             Ok(message) => message,
-            Err(error) => return tracing::error!(source = name, "a tick cannot be an event: {error}"),
+            Err(error) => {
+                return tracing::error!(source = name, "a tick cannot be an event: {error}");
+            }
         };
         let (headers, body) = events::encode_binary(&message);
         let mut retry = 0;
         loop {
-            let posted = self.sinks.post(&self.sink, headers.clone(), body.clone(), TIMEOUT).await;
+            let posted = self
+                .sinks
+                .post(&self.sink, headers.clone(), body.clone(), TIMEOUT)
+                .await;
             let why = match posted {
                 Ok(answer) if answer.status.is_success() => return,
                 Ok(answer) if !is_retryable(answer.status) => {
@@ -96,7 +104,10 @@ impl Clock {
                 Err(why) => why,
             };
             if retry == RETRIES {
-                return tracing::warn!(source = name, "a tick is lost after {RETRIES} retries: {why}");
+                return tracing::warn!(
+                    source = name,
+                    "a tick is lost after {RETRIES} retries: {why}"
+                );
             }
             tokio::time::sleep(RETRY_DELAY * 2_u32.pow(retry)).await;
             retry += 1;
@@ -110,7 +121,9 @@ async fn next_tick(source: &PingSource, now: &Now) -> bool {
         return false;
     };
     loop {
-        let Ok(left) = (at - now()).to_std() else { return true };
+        let Ok(left) = (at - now()).to_std() else {
+            return true;
+        };
         if left.is_zero() {
             return true;
         }
@@ -119,7 +132,11 @@ async fn next_tick(source: &PingSource, now: &Now) -> bool {
 }
 
 /// The event of one tick.
-fn tick(source: &PingSource, namespace: &str, now: DateTime<Utc>) -> Result<Message, AttributeError> {
+fn tick(
+    source: &PingSource,
+    namespace: &str,
+    now: DateTime<Utc>,
+) -> Result<Message, AttributeError> {
     let name = &source.name;
     let from = format!("/apis/v1/namespaces/{namespace}/pingsources/{name}");
     let mut message = Message::new(Uuid::new_v4().to_string(), from, TYPE)?.with_time_at(now);
@@ -148,7 +165,8 @@ mod tests {
              spec:\n  schedule: \"{schedule}\"\n  timezone: {timezone}\n  contentType: application/json\n  \
              data: '{{\"a\": 1}}'\n  ceOverrides: {{extensions: {{shard: a}}}}\n  sink: {{uri: \"http://x/\"}}\n"
         );
-        let manifests = Manifests::parse("test", &[("triggers/p.yaml", &text)]).expect("a PingSource");
+        let manifests =
+            Manifests::parse("test", &[("triggers/p.yaml", &text)]).expect("a PingSource");
         manifests.ping_sources.into_iter().next().expect("one")
     }
 
@@ -183,7 +201,10 @@ mod tests {
         let seen = ticks("0 12 * * *", "2026-03-28T00:00:00Z", 3).await;
         assert_eq!(seen, ["28 11:00:00", "29 10:00:00", "30 10:00:00"]);
         let hourly = ticks("0 * * * *", "2026-03-28T23:30:00Z", 4).await;
-        assert_eq!(hourly, ["29 00:00:00", "29 01:00:00", "29 02:00:00", "29 03:00:00"]);
+        assert_eq!(
+            hourly,
+            ["29 00:00:00", "29 01:00:00", "29 02:00:00", "29 03:00:00"]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -192,7 +213,10 @@ mod tests {
         let daily = ticks("30 2 * * *", "2026-10-24T12:00:00Z", 2).await;
         assert_eq!(daily, ["25 00:30:00", "26 01:30:00"]);
         let hourly = ticks("0 * * * *", "2026-10-24T23:30:00Z", 4).await;
-        assert_eq!(hourly, ["25 00:00:00", "25 01:00:00", "25 02:00:00", "25 03:00:00"]);
+        assert_eq!(
+            hourly,
+            ["25 00:00:00", "25 01:00:00", "25 02:00:00", "25 03:00:00"]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,7 +227,11 @@ mod tests {
         // Ten seconds in, an hour is lost at once.
         let now: Now = Arc::new(move || {
             let gone = begun.elapsed();
-            let slept = if gone > Duration::from_secs(10) { Duration::from_secs(3600) } else { Duration::ZERO };
+            let slept = if gone > Duration::from_secs(10) {
+                Duration::from_secs(3600)
+            } else {
+                Duration::ZERO
+            };
             start + gone + slept
         });
         let mut seen = Vec::new();
@@ -220,7 +248,10 @@ mod tests {
         let message = tick(&source("* * * * *", "UTC"), "ns", at).expect("an event");
         assert_eq!(message.ty(), "dev.knative.sources.ping");
         assert_eq!(message.source(), "/apis/v1/namespaces/ns/pingsources/p");
-        assert_eq!(message.time().map(events::Time::as_str), Some("2026-06-01T12:00:00Z"));
+        assert_eq!(
+            message.time().map(events::Time::as_str),
+            Some("2026-06-01T12:00:00Z")
+        );
         assert_eq!(message.datacontenttype(), Some("application/json"));
         assert_eq!(message.extension("shard"), Some(&"a".into()));
         assert!(Uuid::parse_str(message.id()).is_ok() && message.subject().is_none());

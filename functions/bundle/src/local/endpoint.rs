@@ -89,14 +89,21 @@ impl Endpoint {
             }),
             Err(_) => {
                 let (name, timeout) = (&self.0.name, self.0.timeout.as_secs());
-                tracing::warn!(function = name, "a request had no answer within {timeout} s");
-                let text = format!("{name} did not answer within its {timeout} s (timeoutSeconds)\n");
+                tracing::warn!(
+                    function = name,
+                    "a request had no answer within {timeout} s"
+                );
+                let text =
+                    format!("{name} did not answer within its {timeout} s (timeoutSeconds)\n");
                 (StatusCode::GATEWAY_TIMEOUT, text).into_response()
             }
         }
     }
 
-    async fn answer(&self, request: Request<Body>) -> (Response<Body>, Option<OwnedSemaphorePermit>) {
+    async fn answer(
+        &self,
+        request: Request<Body>,
+    ) -> (Response<Body>, Option<OwnedSemaphorePermit>) {
         let permit = match &self.0.permits {
             Some(permits) => Arc::clone(permits).acquire_owned().await.ok(),
             None => None,
@@ -109,8 +116,14 @@ impl Endpoint {
             Runs::Child(address) => match forward(address.clone(), request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    tracing::warn!(function = self.0.name, "its process did not answer: {error:#}");
-                    let text = format!("the process of {} did not answer; it is started again\n", self.0.name);
+                    tracing::warn!(
+                        function = self.0.name,
+                        "its process did not answer: {error:#}"
+                    );
+                    let text = format!(
+                        "the process of {} did not answer; it is started again\n",
+                        self.0.name
+                    );
                     (StatusCode::BAD_GATEWAY, text).into_response()
                 }
             },
@@ -125,7 +138,10 @@ async fn forward(
     mut address: watch::Receiver<Option<SocketAddr>>,
     mut request: Request<Body>,
 ) -> anyhow::Result<Response<Body>> {
-    let address = address.wait_for(Option::is_some).await?.ok_or_else(|| anyhow::anyhow!("it is being stopped"))?;
+    let address = address
+        .wait_for(Option::is_some)
+        .await?
+        .ok_or_else(|| anyhow::anyhow!("it is being stopped"))?;
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -136,7 +152,10 @@ async fn forward(
         let host = authority.as_str().parse()?;
         request.headers_mut().insert(axum::http::header::HOST, host);
     }
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse()?;
     *request.version_mut() = axum::http::Version::HTTP_11;
     without_hop_by_hop(request.headers_mut());
@@ -177,7 +196,10 @@ fn without_hop_by_hop(headers: &mut HeaderMap) {
 type Connection = http1::Connection<TokioIo<TcpStream>, Body>;
 
 /// Moves a connection until it can do no more or has ended; it must not be polled after that.
-fn drive(connection: &mut Option<Pin<Box<Connection>>>, cx: &mut Context<'_>) -> Result<(), hyper::Error> {
+fn drive(
+    connection: &mut Option<Pin<Box<Connection>>>,
+    cx: &mut Context<'_>,
+) -> Result<(), hyper::Error> {
     if let Some(open) = connection
         && let Poll::Ready(ended) = open.as_mut().poll(cx)
     {
@@ -199,7 +221,10 @@ impl HttpBody for OverConnection {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         drive(&mut self.connection, cx)?;
         Pin::new(&mut self.body).poll_frame(cx)
     }
@@ -229,9 +254,16 @@ impl HttpBody for Deadlined {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => self.end.as_mut().poll(cx).map(|()| Some(Err(axum::Error::new(Cut)))),
+            Poll::Pending => self
+                .end
+                .as_mut()
+                .poll(cx)
+                .map(|()| Some(Err(axum::Error::new(Cut)))),
             ready => ready,
         }
     }

@@ -57,9 +57,10 @@ async fn route(endpoints: &BTreeMap<String, Endpoint>, mut request: Request<Body
             let first = request.uri().path().split('/').nth(1).unwrap_or_default();
             match endpoints.get(first) {
                 // As on a cluster, where it has no address outside.
-                Some(endpoint) if endpoint.cluster_local() => {
-                    missing(&format!("{} is cluster-local: only other functions reach it", endpoint.name()))
-                }
+                Some(endpoint) if endpoint.cluster_local() => missing(&format!(
+                    "{} is cluster-local: only other functions reach it",
+                    endpoint.name()
+                )),
                 Some(endpoint) => {
                     *request.uri_mut() = without_prefix(request.uri(), endpoint.name());
                     endpoint.call(request).await
@@ -81,7 +82,11 @@ fn missing(why: &str) -> Response {
 fn without_prefix(uri: &Uri, name: &str) -> Uri {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = whole.get(name.len() + 1..).unwrap_or_default();
-    let path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let path = if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    };
     // What is left of a valid path from a slash on is one.
     path.parse().unwrap_or_else(|_| Uri::from_static("/"))
 }

@@ -38,9 +38,17 @@ impl NotAddressed {
 
 /// The host and port that a request names, as it was written.
 pub(super) fn authority<B>(request: &Request<B>) -> Option<&str> {
-    let header = request.headers().get(HOST).and_then(|value| value.to_str().ok());
+    let header = request
+        .headers()
+        .get(HOST)
+        .and_then(|value| value.to_str().ok());
     // HTTP/2 has it in the URI.
-    header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+    header.or_else(|| {
+        request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str())
+    })
 }
 
 /// Who a request is for.
@@ -76,7 +84,12 @@ mod tests {
     use super::*;
 
     fn of(host: &str) -> Result<Addressed, NotAddressed> {
-        addressed(&Request::builder().header(HOST, host).body(()).expect("a request"))
+        addressed(
+            &Request::builder()
+                .header(HOST, host)
+                .body(())
+                .expect("a request"),
+        )
     }
 
     #[test]

@@ -83,7 +83,9 @@ pub enum RuntimeError {
         known: String,
     },
     /// Something to isolate is not there.
-    #[error("{name:?} cannot be isolated: it is neither a function nor a ContainerSource of the manifests; there are {known}")]
+    #[error(
+        "{name:?} cannot be isolated: it is neither a function nor a ContainerSource of the manifests; there are {known}"
+    )]
     NoIsolated {
         /// What was asked for.
         name: String,
@@ -168,10 +170,12 @@ impl Runtime {
         say_cluster_only(manifests);
         let (listeners, gateway) = bind_gateway(options.port).await?;
         let ingress_listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
-        let ingress = ingress_listener.local_addr().map_err(|source| RuntimeError::Listen {
-            address: gateway,
-            source,
-        })?;
+        let ingress = ingress_listener
+            .local_addr()
+            .map_err(|source| RuntimeError::Listen {
+                address: gateway,
+                source,
+            })?;
         let resources = Resources::new().map_err(RuntimeError::Resources)?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -185,13 +189,21 @@ impl Runtime {
         for service in &manifests.services {
             let env = settings::resolve(&service.name, &service.container, &options)?;
             let isolated = options.isolate.contains(&service.name);
-            let runs = starting.run(&service.name, &service.place, &service.container, env, isolated)?;
+            let runs = starting.run(
+                &service.name,
+                &service.place,
+                &service.container,
+                env,
+                isolated,
+            )?;
             let endpoint = Endpoint::new(service, &manifests.namespace, runs);
             endpoints.insert(service.name.clone(), endpoint);
         }
         for source in &manifests.container_sources {
-            let mut env = settings::resolve(&source.name, &source.container, &options)?
-                .with("K_SINK", sink_url(&source.sink, manifests, ingress, gateway));
+            let mut env = settings::resolve(&source.name, &source.container, &options)?.with(
+                "K_SINK",
+                sink_url(&source.sink, manifests, ingress, gateway),
+            );
             if !source.extensions.is_empty() {
                 let overrides = serde_json::json!({ "extensions": source.extensions });
                 env = env.with("K_CE_OVERRIDES", overrides.to_string());
@@ -199,9 +211,17 @@ impl Runtime {
             let isolated = [&source.name, &source.container.function]
                 .into_iter()
                 .any(|name| options.isolate.contains(name));
-            starting.run(&source.name, &source.place, &source.container, env, isolated)?;
+            starting.run(
+                &source.name,
+                &source.place,
+                &source.container,
+                env,
+                isolated,
+            )?;
         }
-        let Starting { mounted, children, .. } = starting;
+        let Starting {
+            mounted, children, ..
+        } = starting;
 
         let store = Store::new(SystemDb::new(&Connect {
             url: options.databases.system_url.clone(),
@@ -230,9 +250,12 @@ impl Runtime {
         // The ingress outlives the functions, whose relay publishes until it has stopped.
         let ingress_routes = ingress_router(Arc::clone(&brokers));
         let limits = ServeLimits::default();
-        stops
-            .writer_tasks
-            .spawn(serve(ingress_listener, ingress_routes, limits, stops.writers.clone()));
+        stops.writer_tasks.spawn(serve(
+            ingress_listener,
+            ingress_routes,
+            limits,
+            stops.writers.clone(),
+        ));
         let sinks = Arc::new(Sinks {
             brokers,
             endpoints: endpoints.clone(),
@@ -310,13 +333,21 @@ impl Runtime {
             self.lane_tasks.wait().await;
         };
         // The servers and children keep to GRACE themselves and then need a moment.
-        if tokio::time::timeout(GRACE + RECORD_GRACE, everything).await.is_err() {
+        if tokio::time::timeout(GRACE + RECORD_GRACE, everything)
+            .await
+            .is_err()
+        {
             tracing::warn!("not everything ended in time; what is left is cut");
         }
         self.stop_writers.cancel();
         self.writer_tasks.close();
-        if tokio::time::timeout(RECORD_GRACE, self.writer_tasks.wait()).await.is_err() {
-            tracing::warn!("not everything was recorded in time; some deliveries will be made once more");
+        if tokio::time::timeout(RECORD_GRACE, self.writer_tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "not everything was recorded in time; some deliveries will be made once more"
+            );
         }
     }
 }
@@ -351,11 +382,18 @@ impl Starting<'_> {
         isolated: bool,
     ) -> Result<Runs, RuntimeError> {
         let functions = &self.options.functions;
-        let Some(function) = functions.iter().find(|function| function.name == container.function) else {
+        let Some(function) = functions
+            .iter()
+            .find(|function| function.name == container.function)
+        else {
             return Err(RuntimeError::NoFunction {
                 place: place.clone(),
                 function: container.function.clone(),
-                known: functions.iter().map(|function| function.name).collect::<Vec<_>>().join(", "),
+                known: functions
+                    .iter()
+                    .map(|function| function.name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
             });
         };
         if isolated {
@@ -373,12 +411,13 @@ impl Starting<'_> {
             });
             return Ok(Runs::Child(listens));
         }
-        let mounted = function
-            .mount(&env, &self.resources)
-            .map_err(|source| RuntimeError::Function {
-                owner: owner.to_owned(),
-                source,
-            })?;
+        let mounted =
+            function
+                .mount(&env, &self.resources)
+                .map_err(|source| RuntimeError::Function {
+                    owner: owner.to_owned(),
+                    source,
+                })?;
         let router = mounted.router.clone();
         self.mounted.push(mounted);
         Ok(Runs::InProcess(router))
@@ -392,9 +431,17 @@ fn check_isolated(options: &RuntimeOptions) -> Result<(), RuntimeError> {
         .services
         .iter()
         .map(|service| service.name.as_str())
-        .chain(sources.iter().flat_map(|it| [it.name.as_str(), it.container.function.as_str()]))
+        .chain(
+            sources
+                .iter()
+                .flat_map(|it| [it.name.as_str(), it.container.function.as_str()]),
+        )
         .collect();
-    match options.isolate.iter().find(|name| !known.contains(&name.as_str())) {
+    match options
+        .isolate
+        .iter()
+        .find(|name| !known.contains(&name.as_str()))
+    {
         None => Ok(()),
         Some(name) => Err(RuntimeError::NoIsolated {
             name: name.clone(),
@@ -404,18 +451,29 @@ fn check_isolated(options: &RuntimeOptions) -> Result<(), RuntimeError> {
 }
 
 fn say_cluster_only(manifests: &Manifests) {
-    let kinds = manifests.cluster_only.iter().fold(BTreeMap::new(), |mut kinds, one| {
-        *kinds.entry(one.kind.as_str()).or_insert(0_usize) += 1;
-        kinds
-    });
+    let kinds = manifests
+        .cluster_only
+        .iter()
+        .fold(BTreeMap::new(), |mut kinds, one| {
+            *kinds.entry(one.kind.as_str()).or_insert(0_usize) += 1;
+            kinds
+        });
     if !kinds.is_empty() {
-        let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} × {count}")).collect();
+        let kinds: Vec<String> = kinds
+            .iter()
+            .map(|(kind, count)| format!("{kind} × {count}"))
+            .collect();
         tracing::info!("only a cluster has a use for: {}", kinds.join(", "));
     }
 }
 
 /// The address that a sender in another process may use.
-fn sink_url(sink: &Destination, manifests: &Manifests, ingress: SocketAddr, gateway: SocketAddr) -> String {
+fn sink_url(
+    sink: &Destination,
+    manifests: &Manifests,
+    ingress: SocketAddr,
+    gateway: SocketAddr,
+) -> String {
     match &sink.target {
         Target::Broker { name } => format!("http://{ingress}/{}/{name}", manifests.namespace),
         Target::Service { name, path } => format!("http://{gateway}/{name}{path}"),
@@ -433,7 +491,10 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RuntimeError> {
 async fn bind_gateway(port: u16) -> Result<(Vec<TcpListener>, SocketAddr), RuntimeError> {
     let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let first = bind(asked).await?;
-    let gateway = first.local_addr().map_err(|source| RuntimeError::Listen { address: asked, source })?;
+    let gateway = first.local_addr().map_err(|source| RuntimeError::Listen {
+        address: asked,
+        source,
+    })?;
     let mut listeners = vec![first];
     match TcpListener::bind((Ipv6Addr::LOCALHOST, gateway.port())).await {
         Ok(second) => listeners.push(second),

@@ -99,7 +99,10 @@ impl LaneHandle {
     }
 
     fn in_hand(&self) -> std::sync::MutexGuard<'_, InHand> {
-        self.0.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .in_hand
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an event in hand; false when it is there already.
@@ -233,7 +236,10 @@ impl Lane {
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                tracing::debug!(trigger = self.to.trigger, "deliveries could not be fetched: {error}");
+                tracing::debug!(
+                    trigger = self.to.trigger,
+                    "deliveries could not be fetched: {error}"
+                );
                 self.handle.0.behind.store(true, Ordering::Release);
                 self.fetch_at = Instant::now() + FETCH_WAIT;
                 return;
@@ -258,7 +264,8 @@ impl Lane {
         if wait.is_zero() {
             self.ready.push_back(delivery);
         } else {
-            self.waiting.insert((Instant::now() + wait, delivery.event.id), delivery);
+            self.waiting
+                .insert((Instant::now() + wait, delivery.event.id), delivery);
         }
     }
 
@@ -274,7 +281,9 @@ impl Lane {
 
     fn start(&mut self) {
         while self.running.len() < IN_FLIGHT_MAX {
-            let Some(delivery) = self.ready.pop_front() else { return };
+            let Some(delivery) = self.ready.pop_front() else {
+                return;
+            };
             let (id, to) = (delivery.event.id, Arc::clone(&self.to));
             let task = self.running.spawn(async move {
                 let outcome = to.attempt(&delivery).await;
@@ -291,7 +300,10 @@ impl Lane {
                 done
             }
             Err(error) => {
-                tracing::error!(trigger = self.to.trigger, "an attempt broke off and is made again: {error}");
+                tracing::error!(
+                    trigger = self.to.trigger,
+                    "an attempt broke off and is made again: {error}"
+                );
                 if let Some(event) = self.running_ids.remove(&error.id()) {
                     self.handle.in_hand().let_go(event);
                 }
@@ -351,7 +363,10 @@ impl Sender {
     async fn deliver(&self, event: &Event) -> Result<(), Failed> {
         let dest = || self.sinks.url(&self.subscriber);
         let (mut headers, body) = self.form(event);
-        headers.insert(HeaderName::from_static("prefer"), HeaderValue::from_static("reply"));
+        headers.insert(
+            HeaderName::from_static("prefer"),
+            HeaderValue::from_static("reply"),
+        );
         self.mark(&mut headers);
         let answer = self
             .sinks
@@ -369,14 +384,23 @@ impl Sender {
             // The filter lets it through, and the ingress refuses it: the reply has failed.
             Reply::Incomplete(why) => {
                 let broker = self.sinks.url(&Sink::Broker(self.broker.clone()));
-                Err(Failed::answered(broker, StatusCode::BAD_REQUEST, &why.into()))
+                Err(Failed::answered(
+                    broker,
+                    StatusCode::BAD_REQUEST,
+                    &why.into(),
+                ))
             }
         }
     }
 
     /// Gives a reply to the Broker, with as many retries as the event has. When it is not taken, it is the event that is
     /// dead-lettered; the subscriber is not asked again.
-    async fn reply(&self, event: &Event, message: Message, answer: &HeaderMap) -> Result<(), Failed> {
+    async fn reply(
+        &self,
+        event: &Event,
+        message: Message,
+        answer: &HeaderMap,
+    ) -> Result<(), Failed> {
         let message = message
             .without_extension(extension::BROKER_TTL)
             .with_extension(extension::BROKER_TTL, event.ttl);
@@ -391,7 +415,12 @@ impl Sender {
         let mut attempts = 0_u32;
         loop {
             let brokers = &self.sinks.brokers;
-            let accepted = brokers.accept(&self.broker, message.clone(), is_structured(answer), passed_on(answer));
+            let accepted = brokers.accept(
+                &self.broker,
+                message.clone(),
+                is_structured(answer),
+                passed_on(answer),
+            );
             let Err(refusal) = Box::pin(accepted).await else {
                 return Ok(());
             };
@@ -405,12 +434,19 @@ impl Sender {
         }
     }
 
-    async fn dead_letter(&self, sink: &Sink, event: &Event, failure: &DeliveryFailure) -> Result<(), Failed> {
+    async fn dead_letter(
+        &self,
+        sink: &Sink,
+        event: &Event,
+        failure: &DeliveryFailure,
+    ) -> Result<(), Failed> {
         let dest = || self.sinks.url(sink);
         let letter = event.message().and_then(|message| {
             let message = message
                 .with_extension(extension::ERROR_DESTINATION, failure.dest.as_str())
-                .and_then(|message| message.with_extension(extension::ERROR_CODE, failure.code.to_string()))
+                .and_then(|message| {
+                    message.with_extension(extension::ERROR_CODE, failure.code.to_string())
+                })
                 .ok()?;
             if failure.data.is_empty() {
                 return Some(message);
@@ -420,12 +456,19 @@ impl Sender {
             message.with_extension(extension::ERROR_DATA, data).ok()
         });
         let Some(letter) = letter else {
-            let mut failed = Failed::unanswered(dest(), "the event has no room for what dead letters carry");
+            let mut failed =
+                Failed::unanswered(dest(), "the event has no room for what dead letters carry");
             failed.retry = false;
             return Err(failed);
         };
         let passed_on = passed_on(&event.headers);
-        let letter = Event::new(event.id, &letter, is_structured(&event.headers), &passed_on, event.ttl);
+        let letter = Event::new(
+            event.id,
+            &letter,
+            is_structured(&event.headers),
+            &passed_on,
+            event.ttl,
+        );
         let (mut headers, body) = self.form(&letter);
         self.mark(&mut headers);
         let answer = self
@@ -443,7 +486,10 @@ impl Sender {
 
     /// The event as it came, or in the form that the Trigger asks for.
     fn form(&self, event: &Event) -> (HeaderMap, Bytes) {
-        let format = self.policy.format.and_then(|format| Some((format, event.message()?)));
+        let format = self
+            .policy
+            .format
+            .and_then(|format| Some((format, event.message()?)));
         let Some((format, message)) = format else {
             return (event.headers.clone(), event.body.clone());
         };
@@ -463,7 +509,9 @@ impl Sender {
 
     /// One line for what went wrong, none for what went well.
     fn say(&self, delivery: &Delivery, next: &Next) {
-        let Some(failure) = &delivery.progress.failure else { return };
+        let Some(failure) = &delivery.progress.failure else {
+            return;
+        };
         let (trigger, id) = (&self.trigger, delivery.event.id);
         let (code, dest) = (failure.code, &failure.dest);
         let why = String::from_utf8_lossy(&failure.data);
@@ -504,7 +552,9 @@ fn reply_of(answer: Answer) -> Reply {
     }
     match events::decode(&answer.headers, answer.body.clone(), &Limits::default()) {
         Ok(Decoded::One(message)) => Reply::Event(message, answer.headers),
-        Err(error) if binary && !is_structured(&answer.headers) => Reply::Incomplete(error.to_string()),
+        Err(error) if binary && !is_structured(&answer.headers) => {
+            Reply::Incomplete(error.to_string())
+        }
         Ok(Decoded::Batch(_)) | Err(_) => Reply::NoEvent(answer.body),
     }
 }

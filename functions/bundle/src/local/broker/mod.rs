@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
+use egress::ClusterEgress;
 use events::catalogue::extension;
 use events::filter::{self, Outcome};
 use events::{Message, Value};
-use egress::ClusterEgress;
 use serde_json::Map;
 use store::Store;
 use store::broker::AcceptedEvent;
@@ -105,7 +105,10 @@ impl Brokers {
         let mut inboxes = Vec::new();
         let mut brokers = HashMap::new();
         for declared in &manifests.brokers {
-            let mine = manifests.triggers.iter().filter(|trigger| trigger.broker == declared.name);
+            let mine = manifests
+                .triggers
+                .iter()
+                .filter(|trigger| trigger.broker == declared.name);
             let mut triggers = Vec::new();
             for trigger in mine {
                 let (handle, inbox) = lane::channel();
@@ -117,10 +120,18 @@ impl Brokers {
                 });
             }
             let durable = is_durable(&declared.name);
-            let (writer, task) = writer::channel(setup.store.clone(), durable, stops.writers.clone());
+            let (writer, task) =
+                writer::channel(setup.store.clone(), durable, stops.writers.clone());
             stops.writer_tasks.spawn(task.run());
             let name = declared.name.clone();
-            brokers.insert(name.clone(), Broker { name, triggers, writer });
+            brokers.insert(
+                name.clone(),
+                Broker {
+                    name,
+                    triggers,
+                    writer,
+                },
+            );
         }
         let brokers = Arc::new(Self {
             namespace: manifests.namespace.clone(),
@@ -140,7 +151,10 @@ impl Brokers {
                 trigger: trigger.name.clone(),
                 broker: broker.name.clone(),
                 subscriber: sinks.resolve(&trigger.subscriber.target),
-                dead_letter_sink: policy.dead_letter_sink.as_ref().map(|sink| sinks.resolve(&sink.target)),
+                dead_letter_sink: policy
+                    .dead_letter_sink
+                    .as_ref()
+                    .map(|sink| sinks.resolve(&sink.target)),
                 policy,
                 sinks: Arc::clone(&sinks),
                 store: setup.store.clone(),
@@ -150,10 +164,16 @@ impl Brokers {
             });
             stops.lane_tasks.spawn(lane.run(stops.lanes.clone()));
         }
-        let triggers = manifests.triggers.iter().map(|trigger| trigger.name.clone()).collect();
-        stops
-            .writer_tasks
-            .spawn(retention::run(setup.store.clone(), triggers, stops.writers.clone()));
+        let triggers = manifests
+            .triggers
+            .iter()
+            .map(|trigger| trigger.name.clone())
+            .collect();
+        stops.writer_tasks.spawn(retention::run(
+            setup.store.clone(),
+            triggers,
+            stops.writers.clone(),
+        ));
         brokers
     }
 
@@ -174,10 +194,16 @@ impl Brokers {
         passed_on: HeaderMap,
     ) -> Result<(), Refusal> {
         let Some(broker) = self.brokers.get(broker) else {
-            let text = format!("there is no Broker {broker:?} in the namespace {:?}", self.namespace);
+            let text = format!(
+                "there is no Broker {broker:?} in the namespace {:?}",
+                self.namespace
+            );
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         };
-        let ttl = match message.extension(extension::BROKER_TTL).and_then(Value::to_integer) {
+        let ttl = match message
+            .extension(extension::BROKER_TTL)
+            .and_then(Value::to_integer)
+        {
             None => TTL_DEFAULT,
             Some(given) => given.saturating_sub(1),
         };
@@ -189,7 +215,10 @@ impl Brokers {
                 "an event was answered with events until its {} was used up: a subscriber replies to its own replies",
                 extension::BROKER_TTL
             );
-            let text = format!("{} is used up: the event goes in a loop", extension::BROKER_TTL);
+            let text = format!(
+                "{} is used up: the event goes in a loop",
+                extension::BROKER_TTL
+            );
             return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
         }
         let arrival = (self.now)().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
@@ -227,10 +256,14 @@ impl Brokers {
         };
         let event = Arc::new(event);
         let lanes = matched.iter().map(|trigger| trigger.lane.clone()).collect();
-        broker.writer.write(Accept { row, event, lanes }).await.map_err(|error| {
-            let text = format!("the event could not be kept: {error}; send it again");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
-        })
+        broker
+            .writer
+            .write(Accept { row, event, lanes })
+            .await
+            .map_err(|error| {
+                let text = format!("the event could not be kept: {error}; send it again");
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+            })
     }
 
     /// Accepts what was sent as an HTTP message.
@@ -243,10 +276,18 @@ impl Brokers {
         let limits = events::Limits::default();
         let message = match events::decode(headers, body, &limits) {
             Ok(events::Decoded::One(message)) => *message,
-            Ok(events::Decoded::Batch(_)) => return Err(refused(&events::DecodeError::BatchNotAccepted)),
+            Ok(events::Decoded::Batch(_)) => {
+                return Err(refused(&events::DecodeError::BatchNotAccepted));
+            }
             Err(error) => return Err(refused(&error)),
         };
-        self.accept(broker, message, is_structured(headers), stored::passed_on(headers)).await
+        self.accept(
+            broker,
+            message,
+            is_structured(headers),
+            stored::passed_on(headers),
+        )
+        .await
     }
 }
 

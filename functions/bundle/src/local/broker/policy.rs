@@ -79,7 +79,10 @@ impl Policy {
         };
         let broker = broker.unwrap_or(&defaults);
         let chosen = trigger.unwrap_or(broker);
-        let sink = chosen.dead_letter_sink.as_ref().or(broker.dead_letter_sink.as_ref());
+        let sink = chosen
+            .dead_letter_sink
+            .as_ref()
+            .or(broker.dead_letter_sink.as_ref());
         Self {
             retry: chosen.retry.unwrap_or(0),
             backoff: chosen.backoff_policy.zip(chosen.backoff_delay),
@@ -109,7 +112,11 @@ impl Policy {
     }
 
     /// Counts an attempt and says what follows it.
-    pub(super) fn after(&self, progress: &mut DeliveryProgress, outcome: Result<(), Failed>) -> Next {
+    pub(super) fn after(
+        &self,
+        progress: &mut DeliveryProgress,
+        outcome: Result<(), Failed>,
+    ) -> Next {
         let dead_lettering = progress.dead_lettering;
         let attempts = if dead_lettering {
             &mut progress.dead_letter_attempts
@@ -165,7 +172,11 @@ mod tests {
     }
 
     fn failed(status: StatusCode) -> Result<(), Failed> {
-        Err(Failed::answered("http://s/".to_owned(), status, &Bytes::from_static(b"why")))
+        Err(Failed::answered(
+            "http://s/".to_owned(),
+            status,
+            &Bytes::from_static(b"why"),
+        ))
     }
 
     #[derive(Deserialize)]
@@ -189,8 +200,13 @@ mod tests {
         for row in rows.tests {
             let outcome = match row.status.as_u64() {
                 Some(code) => {
-                    let status = StatusCode::from_u16(u16::try_from(code).expect("a status")).expect("a status");
-                    if status.is_success() { Ok(()) } else { failed(status) }
+                    let status = StatusCode::from_u16(u16::try_from(code).expect("a status"))
+                        .expect("a status");
+                    if status.is_success() {
+                        Ok(())
+                    } else {
+                        failed(status)
+                    }
                 }
                 None => Err(Failed::unanswered("http://s/".to_owned(), "it timed out")),
             };
@@ -200,8 +216,18 @@ mod tests {
             });
             let mut progress = DeliveryProgress::default();
             let next = policy.after(&mut progress, outcome);
-            assert_eq!(next == Next::End(DeliveryState::Delivered), row.completed, "{:?}", row.status);
-            assert_eq!(next == Next::Again(Duration::ZERO), row.retry, "{:?}", row.status);
+            assert_eq!(
+                next == Next::End(DeliveryState::Delivered),
+                row.completed,
+                "{:?}",
+                row.status
+            );
+            assert_eq!(
+                next == Next::Again(Duration::ZERO),
+                row.retry,
+                "{:?}",
+                row.status
+            );
         }
     }
 
@@ -223,7 +249,10 @@ mod tests {
         let Some(rows) = rows::<BackoffRows>("knative/backoff.yaml") else {
             return;
         };
-        let rows = rows.from_reading_the_code.into_iter().filter(|row| row.broker == "MTChannelBased");
+        let rows = rows
+            .from_reading_the_code
+            .into_iter()
+            .filter(|row| row.broker == "MTChannelBased");
         let mut seen = 0;
         for row in rows {
             assert_eq!(row.delay, "PT1S");
@@ -237,7 +266,11 @@ mod tests {
                 ..Delivery::default()
             });
             let waits = (1..=4).map(|retry| policy.wait_before(retry).as_millis());
-            assert!(waits.eq(row.waits_ms.into_iter().map(u128::from)), "{}", row.policy);
+            assert!(
+                waits.eq(row.waits_ms.into_iter().map(u128::from)),
+                "{}",
+                row.policy
+            );
             seen += 1;
         }
         assert_eq!(seen, 2);
@@ -285,7 +318,10 @@ mod tests {
             dead_letter_sink: sink("trigger"),
             ..trigger
         };
-        assert_eq!(Policy::of(Some(&own), Some(&broker)).dead_letter_sink, sink("trigger"));
+        assert_eq!(
+            Policy::of(Some(&own), Some(&broker)).dead_letter_sink,
+            sink("trigger")
+        );
         assert!(Policy::of(None, Some(&broker)).allows(3));
     }
 
@@ -297,21 +333,43 @@ mod tests {
         });
         let mut progress = DeliveryProgress::default();
         let down = || failed(StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(policy.after(&mut progress, down()), Next::Again(Duration::ZERO));
+        assert_eq!(
+            policy.after(&mut progress, down()),
+            Next::Again(Duration::ZERO)
+        );
         assert_eq!(
             policy.after(&mut progress.clone(), down()),
             Next::End(DeliveryState::Lost),
             "there is no sink"
         );
-        policy.dead_letter_sink = Some(destination(Target::Broker { name: "b".to_owned() }));
-        assert_eq!(policy.after(&mut progress, failed(StatusCode::BAD_REQUEST)), Next::Again(Duration::ZERO));
+        policy.dead_letter_sink = Some(destination(Target::Broker {
+            name: "b".to_owned(),
+        }));
+        assert_eq!(
+            policy.after(&mut progress, failed(StatusCode::BAD_REQUEST)),
+            Next::Again(Duration::ZERO)
+        );
         assert!(progress.dead_lettering);
-        let code = |progress: &DeliveryProgress| progress.failure.as_ref().map(|failure| failure.code);
+        let code =
+            |progress: &DeliveryProgress| progress.failure.as_ref().map(|failure| failure.code);
         assert_eq!(code(&progress), Some(400));
-        assert_eq!(policy.after(&mut progress, down()), Next::Again(Duration::ZERO));
-        assert_eq!(code(&progress), Some(400), "the sink's failure is not the subscriber's");
-        assert_eq!(policy.after(&mut progress.clone(), Ok(())), Next::End(DeliveryState::DeadLettered));
-        assert_eq!(policy.after(&mut progress, down()), Next::End(DeliveryState::Lost));
+        assert_eq!(
+            policy.after(&mut progress, down()),
+            Next::Again(Duration::ZERO)
+        );
+        assert_eq!(
+            code(&progress),
+            Some(400),
+            "the sink's failure is not the subscriber's"
+        );
+        assert_eq!(
+            policy.after(&mut progress.clone(), Ok(())),
+            Next::End(DeliveryState::DeadLettered)
+        );
+        assert_eq!(
+            policy.after(&mut progress, down()),
+            Next::End(DeliveryState::Lost)
+        );
         assert_eq!((progress.attempts, progress.dead_letter_attempts), (2, 2));
     }
 }

@@ -27,7 +27,9 @@ pub(super) async fn run(store: Store, triggers: Vec<String>, stop: CancellationT
                     Ok(count) => {
                         abandoned = true;
                         if count > 0 {
-                            tracing::warn!("{count} deliveries of Triggers that are not declared any more are lost");
+                            tracing::warn!(
+                                "{count} deliveries of Triggers that are not declared any more are lost"
+                            );
                         }
                     }
                     Err(error) => tracing::debug!("old deliveries stay: {error}"),

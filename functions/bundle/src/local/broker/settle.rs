@@ -29,7 +29,14 @@ pub(super) struct Settling {
 
 pub(super) fn channel(store: Store, stop: CancellationToken) -> (mpsc::Sender<Settled>, Settling) {
     let (sender, settled) = mpsc::channel(WAITING_MAX);
-    (sender, Settling { store, settled, stop })
+    (
+        sender,
+        Settling {
+            store,
+            settled,
+            stop,
+        },
+    )
 }
 
 impl Settling {

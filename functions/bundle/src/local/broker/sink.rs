@@ -51,7 +51,9 @@ impl Sinks {
         match target {
             Target::Service { name, path } => match self.endpoints.get(name) {
                 Some(endpoint) => Sink::Service(endpoint.clone(), path.clone()),
-                None => unreachable!("the manifests name the Service {name:?} and do not declare it"),
+                None => {
+                    unreachable!("the manifests name the Service {name:?} and do not declare it")
+                }
             },
             Target::Broker { name } => Sink::Broker(name.clone()),
             Target::Url(url) => Sink::Url(url.clone()),
@@ -79,7 +81,9 @@ impl Sinks {
             match sink {
                 Sink::Service(endpoint, path) => call(endpoint, path, headers, body).await,
                 // Boxed, because accepting may be part of what a lane of this Broker waits for.
-                Sink::Broker(name) => Ok(Box::pin(accept(&self.brokers, name, headers, body)).await),
+                Sink::Broker(name) => {
+                    Ok(Box::pin(accept(&self.brokers, name, headers, body)).await)
+                }
                 Sink::Url(url) => self.send(url, headers, body, timeout).await,
             }
         };
@@ -89,7 +93,13 @@ impl Sinks {
         }
     }
 
-    async fn send(&self, url: &Url, headers: HeaderMap, body: Bytes, timeout: Duration) -> Result<Answer, String> {
+    async fn send(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, String> {
         let response = self
             .http
             .post(url, headers, body, timeout)
@@ -110,10 +120,17 @@ impl Sinks {
     }
 }
 
-async fn call(endpoint: &Endpoint, path: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
+async fn call(
+    endpoint: &Endpoint,
+    path: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Answer, String> {
     let mut request = Request::new(Body::from(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = path.parse().map_err(|error| format!("the path {path:?} is none: {error}"))?;
+    *request.uri_mut() = path
+        .parse()
+        .map_err(|error| format!("the path {path:?} is none: {error}"))?;
     *request.headers_mut() = headers;
     let host = HeaderValue::from_str(endpoint.host()).map_err(|error| error.to_string())?;
     request.headers_mut().insert(HOST, host);
@@ -122,7 +139,9 @@ async fn call(endpoint: &Endpoint, path: &str, headers: HeaderMap, body: Bytes) 
     let mut cut = false;
     while let Some(frame) = rest.frame().await {
         let frame = frame.map_err(|error| with_causes(&error))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         let room = EVENT_BYTES_MAX - body.len();
         body.extend_from_slice(&data[..data.len().min(room)]);
         if data.len() > room {

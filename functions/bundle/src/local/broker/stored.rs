@@ -22,14 +22,25 @@ pub(super) struct Event {
 
 impl Event {
     /// In the mode in which it came.
-    pub(super) fn new(id: Uuid, message: &Message, structured: bool, passed_on: &HeaderMap, ttl: i32) -> Self {
+    pub(super) fn new(
+        id: Uuid,
+        message: &Message,
+        structured: bool,
+        passed_on: &HeaderMap,
+        ttl: i32,
+    ) -> Self {
         let (mut headers, body) = if structured {
             events::encode_structured(message)
         } else {
             events::encode_binary(message)
         };
         headers.extend(passed_on.clone());
-        Self { id, headers, body, ttl }
+        Self {
+            id,
+            headers,
+            body,
+            ttl,
+        }
     }
 
     /// From what [`Event::head_text`] wrote.
@@ -83,7 +94,11 @@ pub(super) fn is_structured(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("application/cloudevents+json"))
+        .is_some_and(|text| {
+            text.trim_start()
+                .to_ascii_lowercase()
+                .starts_with("application/cloudevents+json")
+        })
 }
 
 /// The headers that travel with an event.
@@ -92,7 +107,10 @@ pub(super) fn passed_on(headers: &HeaderMap) -> HeaderMap {
         .iter()
         .filter(|(name, value)| {
             let name = name.as_str();
-            let listed = PASSED_ON.contains(&name) || PASSED_ON_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+            let listed = PASSED_ON.contains(&name)
+                || PASSED_ON_PREFIXES
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix));
             listed && value.to_str().is_ok()
         })
         .map(|(name, value)| (name.clone(), value.clone()))
@@ -106,7 +124,9 @@ mod tests {
     fn message() -> Message {
         Message::new("1 é%", "/here", "t")
             .and_then(|message| message.with_extension("depth", 3))
-            .and_then(|message| message.with_data("application/octet-stream", vec![0, 159, 146, 150, b'\n']))
+            .and_then(|message| {
+                message.with_data("application/octet-stream", vec![0, 159, 146, 150, b'\n'])
+            })
             .expect("an event")
     }
 
@@ -118,11 +138,15 @@ mod tests {
                 HeaderValue::from_static("r: 1"),
             )]);
             let event = Event::new(Uuid::nil(), &message(), structured, &sent, 16);
-            let stored = Event::stored(event.id, &event.head_text(), event.body.to_vec(), event.ttl);
+            let stored =
+                Event::stored(event.id, &event.head_text(), event.body.to_vec(), event.ttl);
             assert_eq!(stored.headers, event.headers);
             assert_eq!(stored.body, event.body);
             let read = stored.message().expect("an event");
-            assert_eq!(read.data().map(events::Payload::bytes), message().data().map(events::Payload::bytes));
+            assert_eq!(
+                read.data().map(events::Payload::bytes),
+                message().data().map(events::Payload::bytes)
+            );
             // Headers know text alone.
             let depth: events::Value = if structured { 3.into() } else { "3".into() };
             assert_eq!(read.extension("depth"), Some(&depth));
@@ -131,11 +155,23 @@ mod tests {
 
     #[test]
     fn only_listed_headers_travel_with_an_event() {
-        let all = ["x-request-id", "retry-after", "knative-x", "x-b3-traceid", "foo", "authorization", "ce-id"];
-        let headers = all.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("v")));
+        let all = [
+            "x-request-id",
+            "retry-after",
+            "knative-x",
+            "x-b3-traceid",
+            "foo",
+            "authorization",
+            "ce-id",
+        ];
+        let headers =
+            all.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("v")));
         let kept = passed_on(&HeaderMap::from_iter(headers));
         let mut names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["knative-x", "retry-after", "x-b3-traceid", "x-request-id"]);
+        assert_eq!(
+            names,
+            ["knative-x", "retry-after", "x-b3-traceid", "x-request-id"]
+        );
     }
 }

@@ -43,7 +43,10 @@ impl Writer {
     /// Returns when the event and its deliveries are rows.
     pub(super) async fn write(&self, accept: Accept) -> Result<(), Unkept> {
         let (answer, kept) = oneshot::channel();
-        self.0.send((accept, answer)).await.map_err(|_| Unkept::Stopping)?;
+        self.0
+            .send((accept, answer))
+            .await
+            .map_err(|_| Unkept::Stopping)?;
         kept.await.unwrap_or(Err(Unkept::Stopping))
     }
 }
@@ -78,7 +81,9 @@ impl Writing {
             let mut bytes = first.0.row.body.len();
             let mut batch = vec![first];
             while batch.len() < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
-                let Ok(next) = self.accepts.try_recv() else { break };
+                let Ok(next) = self.accepts.try_recv() else {
+                    break;
+                };
                 bytes += next.0.row.body.len();
                 batch.push(next);
             }
@@ -108,7 +113,9 @@ impl Writing {
                 }
             }
             // A sender that has gone is not told; it will send the event again.
-            answer.send(result.as_ref().map(drop).map_err(|_| Unkept::Unavailable)).ok();
+            answer
+                .send(result.as_ref().map(drop).map_err(|_| Unkept::Unavailable))
+                .ok();
         }
     }
 }
