@@ -198,7 +198,6 @@ clause-name-tag = tag
 clause-name-paths = changed paths
 clause-name-config = configuration
 clause-name-other = condition
-clause-unknown-paths = not told by the sender
 clause-held = { $name } is { $actual }, as wanted: { $expected }
 clause-failed = { $name } is { $actual }, but it wants { $expected }
 

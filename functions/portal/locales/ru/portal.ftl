@@ -199,7 +199,6 @@ clause-name-tag = тег
 clause-name-paths = изменённые пути
 clause-name-config = настройка
 clause-name-other = условие
-clause-unknown-paths = отправитель не сообщил
 clause-held = { $name }: { $actual } — подходит под { $expected }
 clause-failed = { $name }: { $actual }, а нужно { $expected }
 

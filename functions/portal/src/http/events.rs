@@ -4,8 +4,7 @@ use axum::extract::{Path, State};
 use database::TenantTx;
 use host::Ctx;
 use maud::Markup;
-use model::git::{ChangedPaths, GitPushed, GitTagged};
-use model::{EventId, GitTrigger, Glob};
+use model::EventId;
 use store::pages::{self, EventDecision, JobDetail, Revision};
 
 use super::problem::Problem;
@@ -17,9 +16,6 @@ use crate::views::model::{ChainKind, ChainNode, Clause, Decision, EventPage, Job
 
 /// How much of an event's data is shown, in bytes.
 const DATA_BYTES_MAX: usize = 64 * 1024;
-
-/// Changed paths that a clause names, at most.
-const PATHS_MAX: usize = 5;
 
 pub(super) async fn page(
     State(ctx): State<Ctx>,
@@ -61,7 +57,6 @@ pub(super) async fn read(
             .decisions
             .iter()
             .all(|decision| decision.job_state.is_none_or(model::JobState::is_final));
-    let fact = Fact::of(&found.ty, &data);
     let shown = rows::pretty(&data).unwrap_or(data);
     Ok(Some(EventPage {
         id: id.uuid(),
@@ -78,7 +73,6 @@ pub(super) async fn read(
                     language,
                     found.trigger.as_ref().map(|t| t.name.as_str()),
                     decision,
-                    &fact,
                 )
             })
             .collect(),
@@ -186,13 +180,17 @@ pub(super) fn chain(
     nodes
 }
 
-fn decided(
-    language: Language,
-    trigger: Option<&str>,
-    decision: &EventDecision,
-    fact: &Fact,
-) -> Decision {
-    let mut clauses = held(language, decision, fact);
+fn decided(language: Language, trigger: Option<&str>, decision: &EventDecision) -> Decision {
+    let mut clauses: Vec<_> = decision
+        .held
+        .iter()
+        .map(|check| Clause {
+            name: clause_name(language, check.clause.as_str()),
+            expected: check.expected.clone(),
+            actual: Some(check.actual.clone()),
+            held: true,
+        })
+        .collect();
     if let Some(name) = &decision.clause {
         clauses.push(Clause {
             name: clause_name(language, name),
@@ -232,95 +230,4 @@ fn clause_name(language: Language, clause: &str) -> String {
         "config" => language.t("clause-name-config"),
         _ => language.t("clause-name-other"),
     }
-}
-
-/// What clauses look at.
-enum Fact {
-    Pushed(GitPushed),
-    Tagged(GitTagged),
-    Other,
-}
-
-impl Fact {
-    fn of(ty: &str, data: &str) -> Self {
-        let fact = match rows::event_kind(ty).as_str() {
-            "git.pushed" => serde_json::from_str(data).ok().map(Self::Pushed),
-            "git.tagged" => serde_json::from_str(data).ok().map(Self::Tagged),
-            _ => None,
-        };
-        fact.unwrap_or(Self::Other)
-    }
-}
-
-/// The clauses that held before the one that decided. Recorded is only the one that failed, so these are read from the
-/// filter as it is now: one that does not hold under it was changed since, and is left out rather than shown wrong.
-fn held(language: Language, decision: &EventDecision, fact: &Fact) -> Vec<Clause> {
-    let Ok(filter) = serde_json::from_value::<GitTrigger>(decision.filter.clone()) else {
-        return Vec::new();
-    };
-    let clause = |name: &str, patterns: &[Glob], actual: &str| {
-        let expected: Vec<_> = patterns.iter().map(Glob::as_str).collect();
-        patterns
-            .iter()
-            .any(|pattern| pattern.matches(actual))
-            .then(|| Clause {
-                name: clause_name(language, name),
-                expected: expected.join(", "),
-                actual: Some(actual.to_owned()),
-                held: true,
-            })
-    };
-    let repository = filter.repository.as_slice();
-    let (clauses, order) = match fact {
-        Fact::Pushed(push) => (
-            [
-                clause("repository", repository, &push.repository.path),
-                clause("branch", &filter.branches, &push.branch),
-                held_paths(language, &filter.paths, &push.changed_paths),
-            ],
-            ["repository", "branch", "paths"],
-        ),
-        Fact::Tagged(tag) => (
-            [
-                clause("repository", repository, &tag.repository.path),
-                clause("tag", &filter.tags, &tag.tag),
-                None,
-            ],
-            ["repository", "tag", "paths"],
-        ),
-        Fact::Other => return Vec::new(),
-    };
-    // Up to the clause that failed; of one that is not in this order nothing was compared before, or all of it.
-    let until = match decision.clause.as_deref() {
-        None | Some("config") => order.len(),
-        Some("deleted") => 1,
-        Some(failed) => order.iter().position(|name| *name == failed).unwrap_or(0),
-    };
-    clauses.into_iter().take(until).flatten().collect()
-}
-
-fn held_paths(language: Language, patterns: &[Glob], changed: &ChangedPaths) -> Option<Clause> {
-    let expected: Vec<_> = patterns.iter().map(Glob::as_str).collect();
-    let actual = match changed {
-        _ if patterns.is_empty() => return None,
-        ChangedPaths::Unknown { .. } => language.t("clause-unknown-paths"),
-        ChangedPaths::Known { paths } => {
-            let hits: Vec<_> = paths
-                .iter()
-                .filter(|path| patterns.iter().any(|pattern| pattern.matches(path)))
-                .take(PATHS_MAX)
-                .map(String::as_str)
-                .collect();
-            if hits.is_empty() {
-                return None;
-            }
-            hits.join(", ")
-        }
-    };
-    Some(Clause {
-        name: clause_name(language, "paths"),
-        expected: expected.join(", "),
-        actual: Some(actual),
-        held: true,
-    })
 }

@@ -2,9 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use database::TenantTx;
-use model::{BindingId, DeliveryId, EventId, JobId, JobState, TriggerId, WorkloadId};
+use model::{BindingId, Check, DeliveryId, EventId, JobId, JobState, TriggerId, WorkloadId};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Named, word};
 
@@ -54,10 +53,10 @@ pub struct EventDecision {
     pub position: i32,
     /// What it would start.
     pub workload: Named<WorkloadId>,
-    /// The trigger's filter with the binding's over it, as they are now.
-    pub filter: Value,
     /// Whether every clause held.
     pub matched: bool,
+    /// Those that held, in the order they were tried.
+    pub held: Vec<Check>,
     /// The clause that failed.
     pub clause: Option<String>,
     /// What it asks for.
@@ -104,8 +103,9 @@ pub async fn event(tx: &mut TenantTx, id: EventId) -> Result<Option<Event>, sqlx
                     id: row.workload_id.into(),
                     name: row.workload,
                 },
-                filter: row.filter,
                 matched: row.matched,
+                held: serde_json::from_value(row.held)
+                    .map_err(|error| sqlx::Error::Decode(error.into()))?,
                 clause: row.clause,
                 expected: row.expected,
                 actual: row.actual,

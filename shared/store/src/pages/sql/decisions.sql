@@ -4,8 +4,8 @@ select
     b.position,
     b.workload_id,
     w.name as workload,
-    t.config || b.filter as "filter!",
     d.matched,
+    d.held,
     d.clause,
     d.expected,
     d.actual,
@@ -14,7 +14,6 @@ select
     coalesce(j.state, a.state)::text as state
 from switchyard.decisions d
 join switchyard.bindings b on b.database_id = d.database_id and b.id = d.binding_id
-join switchyard.triggers t on t.database_id = b.database_id and t.id = b.trigger_id
 join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
 left join switchyard.jobs j on j.database_id = d.database_id and j.id = d.job_id
 left join lateral (
