@@ -50,7 +50,9 @@ grant select on switchyard.tasks to switchyard_system, switchyard_tenant, switch
 create table switchyard.shares (
     database_id uuid primary key references switchyard.tenants,
     pass double precision not null default 0,
-    weight double precision not null default 1 check (weight > 0)
+    weight double precision not null default 1 check (weight > 0),
+    -- Had no work when a claim last looked. It is next when it has, and is then lifted to where the others are.
+    resting boolean not null default true
 ) with (fillfactor = 50);
 call switchyard.protect('switchyard.shares');
 create index shares_next on switchyard.shares (pass, database_id);

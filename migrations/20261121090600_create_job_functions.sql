@@ -65,6 +65,22 @@ begin
 end
 $$;
 
+-- Whose workers should look at a lane: those of the job at its head. A queue that kept the task of a job which has left
+-- would wait for workers that may not exist any more.
+create function switchyard.head_task(p_lane switchyard.lanes) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when p_lane.queue_name is null then p_lane.task
+        else coalesce((
+            select task from switchyard.jobs
+            where lane_id = p_lane.id and state = 'queued' and due and (p_lane.holder is null or id = p_lane.holder)
+            order by priority, run_at, id
+            limit 1
+        ), p_lane.task)
+    end;
+end;
+
 -- Says that a lane may have ready work. The shared lock lasts until the caller commits: a claim that finds the lane empty
 -- may put it to rest only while nobody holds it, so that a job which is not yet visible is not forgotten.
 create function switchyard.activate_lane(p_lane bigint) returns void
@@ -75,21 +91,14 @@ begin
     if (select active from switchyard.lanes where id = p_lane) then
         return;
     end if;
-    -- Who rested does not come back with credit: its pass is lifted to that of the one who is next.
-    update switchyard.shares s
-    set pass = greatest(s.pass, coalesce((
-        select min(o.pass) from switchyard.shares o
-        where exists (select from switchyard.lanes l where l.database_id = o.database_id and l.active)
-    ), s.pass))
-    where s.database_id = (select database_id from switchyard.lanes where id = p_lane)
-      and not exists (
-          select from switchyard.lanes l where l.database_id = s.database_id and l.active
-      );
+    -- Who rested does not come back with credit: its pass is lifted to that of the one who is next. The same for its tenant
+    -- is left to the claim: a share that the caller's transaction held would make others wait for it.
     update switchyard.lanes l
     set active = true,
         pass = greatest(l.pass, coalesce((
             select min(o.pass) from switchyard.lanes o where o.database_id = l.database_id and o.active
-        ), l.pass))
+        ), l.pass)),
+        task = switchyard.head_task(l)
     where l.id = p_lane and not l.active;
 end
 $$;
@@ -99,8 +108,8 @@ create function switchyard.leave_lane(p_lane bigint) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
-    update switchyard.lanes
-    set in_flight = in_flight - 1, holder = null
+    update switchyard.lanes l
+    set in_flight = in_flight - 1, holder = null, task = switchyard.head_task(l)
     where id = p_lane;
     -- A queue that was held may have more behind; a lane without cap was never hidden and is active if it has work.
     if (select cap is not null from switchyard.lanes where id = p_lane) then
@@ -153,6 +162,10 @@ as $$
 begin
     perform switchyard.archive_job(p_job, p_state, p_reason, p_result);
     perform switchyard.leave_lane(p_job.lane_id);
+    if p_job.key is not null then
+        -- One may wait behind it, in whatever lane.
+        perform switchyard.wake_relay('work');
+    end if;
 end
 $$;
 
@@ -180,7 +193,7 @@ language sql set search_path = pg_catalog, pg_temp
 begin atomic
     update switchyard.lanes
     set in_flight = in_flight + 1
-    where id = p_job.lane_id and cap is null and p_job.state = 'waiting' and p_job.waiting = 'approval';
+    where id = p_job.lane_id and queue_name is null and p_job.state = 'waiting' and p_job.waiting = 'approval';
 end;
 
 -- Adds a job, in the caller's transaction. Returns its id and what became of it: `added`; `superseded` when its key has
@@ -211,6 +224,8 @@ as $$
 declare
     v_job switchyard.jobs;
     v_old switchyard.jobs;
+    v_undecided switchyard.jobs;
+    v_found switchyard.jobs;
     v_high_water bigint;
     v_seq bigint := coalesce(p_seq, nextval('switchyard.accepted'));
     v_run_at timestamptz := coalesce(p_run_at, now());
@@ -227,9 +242,20 @@ begin
         on conflict (database_id, key) do update set high_water = greatest(k.high_water, excluded.high_water)
         returning high_water into v_high_water;
 
-        select * into v_old from switchyard.jobs
-        where database_id = p_database_id and key = p_key and state = 'queued'
-        for update;
+        -- In one statement: one that is approved meanwhile is found as the queued one that it has become.
+        for v_found in
+            select * from switchyard.jobs
+            where database_id = p_database_id and key = p_key
+              and (state = 'queued' or state = 'waiting' and waiting = 'approval')
+            order by id
+            for update
+        loop
+            if v_found.state = 'queued' then
+                v_old := v_found;
+            else
+                v_undecided := v_found;
+            end if;
+        end loop;
         if v_old.id is not null and v_high_water = v_seq then
             case p_key_mode
             when 'ignore' then
@@ -237,7 +263,9 @@ begin
                 return;
             when 'preserve' then
                 update switchyard.jobs
-                set payload = p_payload, seq = v_seq, event_id = p_event_id, traceparent = p_traceparent
+                set payload = p_payload, seq = v_seq, event_id = p_event_id, binding_id = p_binding_id,
+                    correlation_id = p_correlation_id, causation_id = p_causation_id,
+                    depth = greatest(depth, p_depth), traceparent = p_traceparent
                 where id = v_old.id and state = 'queued';
                 return query select v_old.id, 'kept';
                 return;
@@ -263,18 +291,13 @@ begin
         p_replay_of, p_correlation_id, p_causation_id, p_depth, p_traceparent, p_actor
     ) returning * into v_job;
 
-    if p_key is not null and v_high_water = v_seq and p_key_mode = 'replace' then
+    if v_undecided.id is not null and v_high_water = v_seq then
         -- What waits for a person gives way as well; what has work outside never does.
-        select * into v_old from switchyard.jobs
-        where database_id = p_database_id and key = p_key and state = 'waiting' and waiting = 'approval'
-        for update;
-        if v_old.id is not null then
-            perform switchyard.count_again(v_old);
-            perform switchyard.note_job(v_old, 'superseded', jsonb_build_object('by', v_job.id));
-            perform switchyard.end_job(
-                v_old, 'superseded', 'job ' || v_job.id || ' with the same key is newer', null
-            );
-        end if;
+        perform switchyard.count_again(v_undecided);
+        perform switchyard.note_job(v_undecided, 'superseded', jsonb_build_object('by', v_job.id));
+        perform switchyard.end_job(
+            v_undecided, 'superseded', 'job ' || v_job.id || ' with the same key is newer', null
+        );
     end if;
     if v_high_water > v_seq then
         v_job.key := p_key;
@@ -322,26 +345,30 @@ create function switchyard.make_due(p_limit integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_job record;
+    v_lane record;
     v_made integer := 0;
 begin
-    for v_job in
-        update switchyard.jobs j
-        set due = true
-        from (
-            select id from switchyard.jobs
-            where state = 'queued' and not due and run_at <= now()
-            order by run_at
-            limit p_limit
-            for update skip locked
-        ) picked
-        where j.id = picked.id
-        returning j.id, j.lane_id
+    -- Lanes in the order of ids, as everybody who takes several.
+    for v_lane in
+        with made as (
+            update switchyard.jobs j
+            set due = true
+            from (
+                select id from switchyard.jobs
+                where state = 'queued' and not due and run_at <= now()
+                order by run_at
+                limit p_limit
+                for update skip locked
+            ) picked
+            where j.id = picked.id
+            returning j.id, j.lane_id
+        )
+        select lane_id, array_agg(id) as jobs from made group by lane_id order by lane_id
     loop
-        v_made := v_made + 1;
+        v_made := v_made + cardinality(v_lane.jobs);
         -- The job that holds a named queue steps back to be claimed again, before all others of the queue.
-        update switchyard.lanes set in_flight = 0 where id = v_job.lane_id and holder = v_job.id;
-        perform switchyard.activate_lane(v_job.lane_id);
+        update switchyard.lanes set in_flight = 0 where id = v_lane.lane_id and holder = any (v_lane.jobs);
+        perform switchyard.activate_lane(v_lane.lane_id);
     end loop;
     return v_made;
 end
@@ -357,6 +384,15 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_tenants uuid[];
+    v_passes double precision[];
+    v_after_pass double precision := '-infinity';
+    v_after_id uuid := '00000000-0000-0000-0000-000000000000';
+    v_floor double precision;
+    v_taken_before integer;
+    -- What each tenant took, and whose last lane was put to rest; written at the end, in a fixed order.
+    v_charges jsonb := '{}';
+    v_rested uuid[] := '{}';
+    v_rests boolean;
     v_tenant uuid;
     v_lane record;
     v_head switchyard.jobs;
@@ -366,115 +402,163 @@ declare
     v_taken integer;
     v_taken_of_tenant integer;
     v_progress boolean;
+    -- Lanes that are looked past because nothing in them can be taken now.
+    v_patience integer := 64;
 begin
     perform switchyard.make_due(p_limit * 2);
 
-    select array_agg(t.database_id order by t.pass, t.database_id) into v_tenants
-    from (
-        select s.database_id, s.pass
-        from switchyard.shares s
-        where exists (
-            select from switchyard.lanes l
-            where l.database_id = s.database_id and l.task = any (p_tasks) and l.active and not l.is_full
-        )
-        order by s.pass, s.database_id
-        limit p_limit
-    ) t;
-    if v_tenants is null then
-        return;
-    end if;
-
-    -- A round gives every tenant its part; what one leaves goes to the others in the next.
     loop
-        v_progress := false;
-        v_quota := greatest(v_left / cardinality(v_tenants), 1);
-        foreach v_tenant in array v_tenants loop
-            exit when v_left <= 0;
-            v_taken_of_tenant := 0;
-            select count(*) into v_lanes from (
-                select from switchyard.lanes
-                where database_id = v_tenant and task = any (p_tasks) and active and not is_full
-                limit v_quota
-            ) l;
-            for v_lane in
-                select id, cap, in_flight, holder, queue_name
-                from switchyard.lanes
-                where database_id = v_tenant and task = any (p_tasks) and active and not is_full
-                order by pass, id
-                limit v_quota
-                for update skip locked
-            loop
-                exit when v_left <= 0 or v_taken_of_tenant >= v_quota;
-                if v_lane.queue_name is not null then
-                    -- The head may be of a task whose workers look elsewhere: leave the queue to them.
-                    select * into v_head from switchyard.jobs
-                    where lane_id = v_lane.id and state = 'queued' and due
-                      and (v_lane.holder is null or id = v_lane.holder)
-                    order by priority, run_at, id
-                    limit 1;
-                    if v_head.id is not null and v_head.task <> all (p_tasks) then
-                        update switchyard.lanes set task = v_head.task where id = v_lane.id;
-                        perform switchyard.wake_relay('work');
-                        continue;
-                    end if;
-                end if;
-                return query
-                    with picked as (
-                        select j.id, coalesce(t.attempt_time_max, interval '2 minutes') as time_max
-                        from switchyard.jobs j
-                        left join switchyard.tasks t on t.name = j.task
-                        where j.lane_id = v_lane.id and j.state = 'queued' and j.due
-                          and (v_lane.holder is null or j.id = v_lane.holder)
-                          -- The second job of a key waits behind the one that is worked on.
-                          and (j.key is null or not exists (
-                              select from switchyard.jobs w
-                              where w.database_id = j.database_id and w.key = j.key and w.state <> 'queued'
-                          ))
-                        order by j.priority, j.run_at, j.id
-                        limit least(
-                            v_left,
-                            greatest(v_quota / greatest(v_lanes, 1), 1),
-                            coalesce(v_lane.cap - v_lane.in_flight, v_left)
-                        )
-                        for update of j skip locked
-                    )
-                    update switchyard.jobs j
-                    set state = 'running',
-                        due = false,
-                        epoch = j.epoch + 1,
-                        attempts = j.attempts + 1,
-                        worker = p_worker,
-                        started_at = clock_timestamp(),
-                        attempt_until = clock_timestamp() + picked.time_max,
-                        lease_until = least(clock_timestamp() + p_lease, clock_timestamp() + picked.time_max)
-                    from picked
-                    where j.id = picked.id
-                    returning j.*;
-                get diagnostics v_taken = row_count;
-                if v_taken > 0 then
-                    v_progress := true;
-                    v_left := v_left - v_taken;
-                    v_taken_of_tenant := v_taken_of_tenant + v_taken;
-                    update switchyard.lanes
-                    set in_flight = in_flight + v_taken, pass = pass + v_taken, holder = null
-                    where id = v_lane.id;
-                elsif pg_try_advisory_xact_lock(hashtextextended('switchyard.lane', v_lane.id))
-                    and not exists (
-                        select from switchyard.jobs
+        select array_agg(t.database_id order by t.pass, t.database_id), array_agg(t.pass order by t.pass, t.database_id)
+        into v_tenants, v_passes
+        from (
+            select s.database_id, s.pass
+            from switchyard.shares s
+            where (s.pass, s.database_id) > (v_after_pass, v_after_id)
+              and exists (
+                  select from switchyard.lanes l
+                  where l.database_id = s.database_id and l.task = any (p_tasks) and l.active and not l.is_full
+              )
+            order by s.pass, s.database_id
+            limit greatest(p_limit, 16)
+        ) t;
+        exit when v_tenants is null;
+        v_taken_before := v_left;
+
+        -- A round gives every tenant its part; what one leaves goes to the others in the next.
+        loop
+            v_progress := false;
+            v_quota := greatest(v_left / cardinality(v_tenants), 1);
+            foreach v_tenant in array v_tenants loop
+                exit when v_left <= 0;
+                v_taken_of_tenant := 0;
+                select count(*) into v_lanes from (
+                    select from switchyard.lanes
+                    where database_id = v_tenant and task = any (p_tasks) and active and not is_full
+                    limit v_quota
+                ) l;
+                for v_lane in
+                    select id, cap, in_flight, holder, queue_name
+                    from switchyard.lanes
+                    where database_id = v_tenant and task = any (p_tasks) and active and not is_full
+                    order by pass, id
+                    limit v_quota
+                    for update skip locked
+                loop
+                    exit when v_left <= 0 or v_taken_of_tenant >= v_quota;
+                    if v_lane.queue_name is not null then
+                        -- The head may be of a task whose workers look elsewhere: leave the queue to them.
+                        select * into v_head from switchyard.jobs
                         where lane_id = v_lane.id and state = 'queued' and due
-                    )
-                then
-                    -- Nobody is adding here: the next who does wakes the lane.
-                    update switchyard.lanes set active = false where id = v_lane.id;
+                          and (v_lane.holder is null or id = v_lane.holder)
+                        order by priority, run_at, id
+                        limit 1;
+                        if v_head.id is not null and v_head.task <> all (p_tasks) then
+                            update switchyard.lanes set task = v_head.task where id = v_lane.id;
+                            v_progress := true;
+                            perform switchyard.wake_relay('work');
+                            continue;
+                        end if;
+                    end if;
+                    return query
+                        with picked as (
+                            select j.id, coalesce(t.attempt_time_max, interval '2 minutes') as time_max
+                            from switchyard.jobs j
+                            left join switchyard.tasks t on t.name = j.task
+                            where j.lane_id = v_lane.id and j.state = 'queued' and j.due
+                              -- A queue gives its head or nothing: order is what it is for.
+                              and (v_lane.queue_name is null or j.id = v_head.id)
+                              -- The second job of a key waits behind the one that is worked on.
+                              and (j.key is null or not exists (
+                                  select from switchyard.jobs w
+                                  where w.database_id = j.database_id and w.key = j.key and w.state <> 'queued'
+                              ))
+                            order by j.priority, j.run_at, j.id
+                            limit least(
+                                v_left,
+                                greatest(v_quota / greatest(v_lanes, 1), 1),
+                                coalesce(v_lane.cap - v_lane.in_flight, v_left)
+                            )
+                            for update of j skip locked
+                        )
+                        update switchyard.jobs j
+                        set state = 'running',
+                            due = false,
+                            epoch = j.epoch + 1,
+                            attempts = j.attempts + 1,
+                            worker = p_worker,
+                            started_at = clock_timestamp(),
+                            attempt_until = clock_timestamp() + picked.time_max,
+                            lease_until = least(clock_timestamp() + p_lease, clock_timestamp() + picked.time_max)
+                        from picked
+                        where j.id = picked.id
+                        returning j.*;
+                    get diagnostics v_taken = row_count;
+                    if v_taken > 0 then
+                        v_progress := true;
+                        v_left := v_left - v_taken;
+                        v_taken_of_tenant := v_taken_of_tenant + v_taken;
+                        update switchyard.lanes
+                        set in_flight = in_flight + v_taken, pass = pass + v_taken, holder = null
+                        where id = v_lane.id;
+                    elsif pg_try_advisory_xact_lock(hashtextextended('switchyard.lane', v_lane.id))
+                        and not exists (
+                            select from switchyard.jobs
+                            where lane_id = v_lane.id and state = 'queued' and due
+                        )
+                    then
+                        -- Nobody is adding here: the next who does wakes the lane.
+                        update switchyard.lanes set active = false where id = v_lane.id;
+                        v_rested := v_rested || v_tenant;
+                        v_progress := true;
+                    else
+                        -- What is ready here cannot be taken now: its key is being worked on, or somebody is changing it. It
+                        -- goes behind the tenant's other lanes, for it would stand in their way.
+                        update switchyard.lanes
+                        set pass = greatest(pass, (
+                            select max(o.pass) + 1 from switchyard.lanes o
+                            where o.database_id = v_tenant and o.active and not o.is_full
+                        ))
+                        where id = v_lane.id;
+                        v_patience := v_patience - 1;
+                        v_progress := v_progress or v_patience > 0;
+                    end if;
+                end loop;
+                if v_taken_of_tenant > 0 then
+                    v_charges := v_charges || jsonb_build_object(
+                        v_tenant::text, coalesce((v_charges ->> v_tenant::text)::integer, 0) + v_taken_of_tenant
+                    );
                 end if;
             end loop;
-            if v_taken_of_tenant > 0 then
-                update switchyard.shares
-                set pass = pass + v_taken_of_tenant / weight
-                where database_id = v_tenant;
-            end if;
+            exit when v_left <= 0 or not v_progress;
         end loop;
-        exit when v_left <= 0 or not v_progress;
+        -- Who comes next has nothing that can be taken: that is no reason to leave the others alone.
+        exit when v_left <= 0 or v_left < v_taken_before;
+        v_after_pass := v_passes[cardinality(v_passes)];
+        v_after_id := v_tenants[cardinality(v_tenants)];
+    end loop;
+
+    if v_charges = '{}' and v_rested = '{}' then
+        return;
+    end if;
+    select min(s.pass) into v_floor
+    from switchyard.shares s
+    where not s.resting
+      and exists (select from switchyard.lanes l where l.database_id = s.database_id and l.active);
+    for v_tenant in
+        select t from (select jsonb_object_keys(v_charges)::uuid as t union select unnest(v_rested)) all_of order by t
+    loop
+        -- Who rested is next, and has neither credit nor debts from before: it goes on from where the others are.
+        v_rests := not exists (
+            select from switchyard.lanes l where l.database_id = v_tenant and l.active
+        );
+        update switchyard.shares
+        set resting = v_rests,
+            pass = case
+                when v_rests then 0
+                else case when resting then coalesce(v_floor, 0) else pass end
+                    + coalesce((v_charges ->> v_tenant::text)::integer, 0) / weight
+            end
+        where database_id = v_tenant;
     end loop;
 end
 $$;
@@ -490,11 +574,19 @@ begin atomic
     with asked as (
         select a.id, a.epoch from unnest(p_ids, p_epochs) as a (id, epoch)
     ),
+    -- In the order of ids, as a batch of finishes takes them.
+    locked as (
+        select j.id
+        from asked a
+        join switchyard.jobs j on j.id = a.id and j.epoch = a.epoch
+        order by j.id
+        for update of j
+    ),
     renewed as (
         update switchyard.jobs j
         set lease_until = least(clock_timestamp() + p_lease, j.attempt_until)
-        from asked a
-        where j.id = a.id and j.epoch = a.epoch
+        from locked
+        where j.id = locked.id
           and j.state in ('running', 'cancelling')
           and j.lease_until > clock_timestamp()
         returning j.id, j.state = 'cancelling' as cancel
@@ -518,7 +610,10 @@ begin
     if v_job.id is null then
         return null;
     end if;
-    if v_job.epoch = p_epoch and v_job.state in ('running', 'waiting', 'cancelling') then
+    -- Who let it wait for a person has let go of it.
+    if v_job.epoch = p_epoch and v_job.state in ('running', 'waiting', 'cancelling')
+        and v_job.waiting is distinct from 'approval'
+    then
         return v_job;
     end if;
     if not exists (
@@ -529,6 +624,25 @@ begin
         values (v_job.database_id, p_id, p_epoch, 'stale_write', jsonb_build_object('current_epoch', v_job.epoch));
     end if;
     return null;
+end
+$$;
+
+-- Locks the keys and lanes of jobs that the caller has locked already. Everybody takes jobs, then keys, then lanes, each in
+-- one order, so that two batches cannot wait for each other.
+create function switchyard.lock_places(p_jobs bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from switchyard.job_keys k
+    where (k.database_id, k.key) in (
+        select database_id, key from switchyard.jobs where id = any (p_jobs) and key is not null
+    )
+    order by k.database_id, k.key
+    for update;
+    perform from switchyard.lanes l
+    where l.id in (select lane_id from switchyard.jobs where id = any (p_jobs))
+    order by l.id
+    for update;
 end
 $$;
 
@@ -545,7 +659,12 @@ declare
     v_job switchyard.jobs;
     v_state switchyard.job_state;
 begin
-    -- In the order of ids, so that two batches cannot wait for each other.
+    -- First the jobs, then their lanes, each in the order of ids.
+    perform from switchyard.jobs where id = any (p_ids) order by id for update;
+    perform from switchyard.lanes
+    where id in (select lane_id from switchyard.jobs where id = any (p_ids))
+    order by id
+    for update;
     for v_asked in
         select * from unnest(p_ids, p_epochs, p_states, p_reasons, p_results)
             as a (id, epoch, state, reason, result)
@@ -598,6 +717,8 @@ begin
         return 'cancelled';
     end if;
     if p_job.key is not null then
+        -- One that is being added now is waited for, and then seen.
+        perform from switchyard.job_keys where database_id = p_job.database_id and key = p_job.key for update;
         select id into v_newer from switchyard.jobs
         where database_id = p_job.database_id and key = p_job.key and state = 'queued';
         if v_newer is not null then
@@ -617,8 +738,8 @@ begin
         raise exception 'job % changed while it was put back', p_job.id using errcode = 'serialization_failure';
     end if;
     update switchyard.lanes
-    set in_flight = case when p_hold and cap is not null and not v_due then in_flight else in_flight - 1 end,
-        holder = case when p_hold and cap is not null then p_job.id end
+    set in_flight = case when p_hold and queue_name is not null and not v_due then in_flight else in_flight - 1 end,
+        holder = case when p_hold and queue_name is not null then p_job.id end
     where id = p_job.lane_id;
     if v_due then
         perform switchyard.activate_lane(p_job.lane_id);
@@ -708,6 +829,8 @@ declare
     v_job switchyard.jobs;
     v_released integer := 0;
 begin
+    perform from switchyard.jobs where id = any (p_ids) order by id for update;
+    perform switchyard.lock_places(p_ids);
     for v_asked in
         select * from unnest(p_ids, p_epochs) as a (id, epoch) order by a.id
     loop
@@ -752,7 +875,7 @@ begin
     -- What waits for a person counts only for its named queue.
     if p_waiting = 'approval' then
         update switchyard.lanes set in_flight = in_flight - 1
-        where id = v_job.lane_id and cap is null and v_job.waiting is distinct from 'approval';
+        where id = v_job.lane_id and queue_name is null;
     end if;
     return v_state;
 end
@@ -767,6 +890,10 @@ as $$
 declare
     v_job switchyard.jobs;
 begin
+    -- Before the job: who adds one with its key takes them in this order.
+    perform from switchyard.job_keys
+    where (database_id, key) = (select database_id, key from switchyard.jobs where database_id = p_database_id and id = p_id)
+    for update;
     select * into v_job from switchyard.jobs
     where database_id = p_database_id and id = p_id and state = 'waiting' and waiting = 'approval'
     for update;
@@ -891,14 +1018,19 @@ declare
     v_job switchyard.jobs;
     v_reaped integer := 0;
     v_why text;
+    v_ids bigint[];
 begin
-    for v_job in
-        select * from switchyard.jobs
+    select array_agg(id) into v_ids from (
+        select id from switchyard.jobs
         where state <> 'queued' and lease_until < clock_timestamp()
           and not (state = 'cancelling' and runner is not null)
         order by lease_until
         limit p_limit
         for update skip locked
+    ) late;
+    perform switchyard.lock_places(v_ids);
+    for v_job in
+        select * from switchyard.jobs where id = any (v_ids) order by id
     loop
         v_reaped := v_reaped + 1;
         perform switchyard.note_job(
@@ -1004,17 +1136,22 @@ begin atomic
     select t.task, j.id
     from (select distinct l.task from switchyard.lanes l where l.active and not l.is_full) t
     cross join lateral (
-        select l.id, l.cap, l.in_flight, l.holder
+        -- The limit is on jobs: lanes that were left active without work must not hide the others.
+        select r.id
         from switchyard.lanes l
+        cross join lateral (
+            select r.id
+            from switchyard.jobs r
+            where r.lane_id = l.id and r.state = 'queued' and r.due and (l.holder is null or r.id = l.holder)
+              and (r.key is null or not exists (
+                  select from switchyard.jobs w
+                  where w.database_id = r.database_id and w.key = r.key and w.state <> 'queued'
+              ))
+            order by r.priority, r.run_at, r.id
+            limit least(p_per_task, coalesce(l.cap - l.in_flight, p_per_task))
+        ) r
         where l.task = t.task and l.active and not l.is_full
         limit p_per_task
-    ) l
-    cross join lateral (
-        select r.id
-        from switchyard.jobs r
-        where r.lane_id = l.id and r.state = 'queued' and r.due and (l.holder is null or r.id = l.holder)
-        order by r.priority, r.run_at, r.id
-        limit least(p_per_task, coalesce(l.cap - l.in_flight, p_per_task))
     ) j;
 end;
 revoke execute on function switchyard.claimable_jobs from public;
@@ -1026,7 +1163,11 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
     select least(
         (select min(run_at) from switchyard.jobs where state = 'queued' and not due),
-        (select min(lease_until) from switchyard.jobs where state <> 'queued')
+        -- As the reaper sees it: what can only be stopped by its handle is not a matter of time.
+        (
+            select min(lease_until) from switchyard.jobs
+            where state <> 'queued' and not (state = 'cancelling' and runner is not null)
+        )
     );
 end;
 revoke execute on function switchyard.next_due from public;

@@ -194,11 +194,16 @@ impl Queue {
             .collect();
         let reasons: Vec<Option<String>> = finishes
             .iter()
-            .map(|finish| finish.reason.clone())
+            .map(|finish| finish.reason.as_deref().map(storable))
             .collect();
-        let results: Vec<Option<Json<&serde_json::Value>>> = finishes
+        let results: Vec<Option<Json<serde_json::Value>>> = finishes
             .iter()
-            .map(|finish| finish.result.as_ref().map(Json))
+            .map(|finish| {
+                finish
+                    .result
+                    .clone()
+                    .map(|result| Json(storable_json(result)))
+            })
             .collect();
         let rows = sqlx::query!(
             r#"
@@ -235,7 +240,7 @@ impl Queue {
             "select switchyard.retry_job($1, $2, $3, make_interval(secs => $4))::text",
             hold.job.0,
             hold.epoch,
-            error,
+            storable(error),
             delay.map(|delay| delay.as_secs_f64()),
         )
         .fetch_one(&mut *self.db.acquire().await?)
@@ -258,7 +263,7 @@ impl Queue {
             hold.job.0,
             hold.epoch,
             delay.as_secs_f64(),
-            reason,
+            storable(reason),
         )
         .fetch_one(&mut *self.db.acquire().await?)
         .await?;
@@ -314,11 +319,7 @@ impl Queue {
             .iter()
             .map(|line| line.stream.as_str().to_owned())
             .collect();
-        // A NUL cannot be stored in a text and means nothing in a line.
-        let texts: Vec<String> = lines
-            .iter()
-            .map(|line| line.text.replace('\0', "\u{fffd}"))
-            .collect();
+        let texts: Vec<String> = lines.iter().map(|line| storable(&line.text)).collect();
         sqlx::query_scalar!(
             r#"select switchyard.append_log($1, $2, $3, $4, $5) as "held!""#,
             hold.job.0,
@@ -329,6 +330,28 @@ impl Queue {
         )
         .fetch_one(&mut *self.db.acquire().await?)
         .await
+    }
+}
+
+/// A NUL cannot be stored and means nothing to people; what a program or a vendor said must not keep a job's end from
+/// being recorded.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// The same for all texts and names in a value.
+fn storable_json(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        Value::String(text) => Value::String(storable(&text)),
+        Value::Array(values) => Value::Array(values.into_iter().map(storable_json).collect()),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| (storable(&name), storable_json(value)))
+                .collect(),
+        ),
     }
 }
 

@@ -1,0 +1,19 @@
+//! What the queue promises, tried on a real Postgres.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "queue/concurrency.rs"]
+mod concurrency;
+#[path = "queue/fairness.rs"]
+mod fairness;
+#[path = "queue/keys.rs"]
+mod keys;
+#[path = "queue/lanes.rs"]
+mod lanes;
+#[path = "queue/states.rs"]
+mod states;
+#[path = "queue/wakeups.rs"]
+mod wakeups;
+#[path = "queue/walk.rs"]
+mod walk;
+#[path = "queue/world.rs"]
+mod world;
