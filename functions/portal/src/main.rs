@@ -1,4 +1,4 @@
-//! The function `portal` as a process of its own.
+//! `portal` as a process of its own, for Knative or AWS Lambda.
 
 fn main() -> std::process::ExitCode {
     host::main(portal::FUNCTION)

@@ -14,7 +14,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             let path = entry.expect("the source can be listed").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !["source_checks.rs", "preview.rs"]
+            } else if !["source_checks.rs", "preview.rs", "served.rs"]
                 .iter()
                 .any(|name| path.ends_with(name))
             {

@@ -12,6 +12,8 @@ mod log;
 mod overview;
 mod problem;
 mod rows;
+#[cfg(test)]
+mod served;
 mod session;
 mod visitor;
 mod workloads;
