@@ -53,10 +53,12 @@ pub enum CtxError {
     Client(#[from] egress::ClientError),
 }
 
+type Pools = HashMap<(String, DatabaseRole), (SystemDb, TenantDb)>;
+
 /// What functions of one process share: pools by URL and role, the HTTP client, the clock.
 #[derive(Debug, Clone)]
 pub struct Resources {
-    pools: Arc<Mutex<HashMap<(String, DatabaseRole), (SystemDb, TenantDb)>>>,
+    pools: Arc<Mutex<Pools>>,
     http: ClusterEgress,
     clock: Clock,
 }

@@ -379,7 +379,7 @@ async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: H
     match report {
         Some(FinishReport::Applied(state)) => tracing::info!(job.state = %state, "recorded"),
         Some(FinishReport::Stale) => {
-            tracing::warn!("somebody else holds the job; nothing was recorded")
+            tracing::warn!("somebody else holds the job; nothing was recorded");
         }
         None => tracing::error!(
             "the end could not be recorded; the job is taken back when its lease is over"
