@@ -19,6 +19,8 @@ Examples:
   switchyard up --port 9000         on another port
   switchyard up --isolate task-static
                                     one function in a process of its own
+  switchyard up --set EGRESS_ALLOW=git.example.test:3000
+                                    one setting for all functions, over what the manifests say
   switchyard webhook-github         one function alone, as Knative starts it (PORT, DATABASE_URL …)
 
 Data is in ~/.local/share/switchyard ($XDG_DATA_HOME is honoured), as root in /var/lib/switchyard, unless --data-dir
@@ -80,6 +82,21 @@ pub(crate) struct RunArgs {
         hide_possible_values = true
     )]
     pub(crate) isolate: Vec<String>,
+    /// Give every function this setting, over what its manifest says; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+/// Reads `NAME=VALUE`. A name is what an environment variable may be called.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("it must be NAME=VALUE, for example EGRESS_ALLOW=git.example.test:443")?;
+    let known = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    if name.is_empty() || !name.chars().all(known) {
+        return Err("the name of a setting is made of A-Z, 0-9 and _".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// How to show it.

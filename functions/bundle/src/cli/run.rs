@@ -98,6 +98,8 @@ impl Started<'_> {
         let (tenant, person) = ensure_member(&mut owner, TENANT, PERSON, Role::Admin)
             .await
             .context("could not make the first person")?;
+        let mut settings = (self.settings)(&data)?;
+        settings.extend(self.args.settings);
         let starting = Runtime::start(RuntimeOptions {
             manifests,
             functions: FUNCTIONS.to_vec(),
@@ -106,7 +108,7 @@ impl Started<'_> {
             blobs_url: data.blobs().display().to_string(),
             port: self.args.port,
             isolate: self.args.isolate,
-            settings: (self.settings)(&data)?,
+            settings,
             executable: None,
         });
         let runtime = progress
