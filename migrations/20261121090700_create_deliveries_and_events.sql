@@ -276,7 +276,10 @@ begin
     if v_event.dispatched_at is not null then
         return;
     end if;
-    for v_decision in select jsonb_array_elements(p_decisions) loop
+    -- In the order of keys, so that two events whose bindings share workloads cannot wait for each other.
+    for v_decision in
+        select d from jsonb_array_elements(p_decisions) d order by d ->> 'key', d ->> 'binding'
+    loop
         if v_decision ? 'clause' then
             insert into switchyard.decisions (database_id, event_id, binding_id, matched, held, clause, expected, actual)
             values (
