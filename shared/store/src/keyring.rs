@@ -44,7 +44,9 @@ pub enum KeyringError {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealedError {
     /// Sealed under a master key that is not the one given.
-    #[error("sealed under another master key (id {0}); give the one that was used when it was stored")]
+    #[error(
+        "sealed under another master key (id {0}); give the one that was used when it was stored"
+    )]
     OtherKey(String),
     /// Changed, moved or cut.
     #[error("a sealed value does not open: it was changed, or moved from another row")]
@@ -208,12 +210,27 @@ mod tests {
     fn what_is_sealed_opens_in_its_place_only() {
         let keyring = keyring();
         let sealed = keyring.seal(slot(7), b"hunter2");
-        assert_eq!(**keyring.open(slot(7), &sealed).expect("it is its place"), *b"hunter2");
+        assert_eq!(
+            **keyring.open(slot(7), &sealed).expect("it is its place"),
+            *b"hunter2"
+        );
         assert_eq!(keyring.open(slot(8), &sealed), Err(SealedError::Broken));
-        let other_tenant = Slot { tenant: Uuid::from_u128(2).into(), ..slot(7) };
-        assert_eq!(keyring.open(other_tenant, &sealed), Err(SealedError::Broken));
-        let other_column = Slot { column: "triggers.secret_previous", ..slot(7) };
-        assert_eq!(keyring.open(other_column, &sealed), Err(SealedError::Broken));
+        let other_tenant = Slot {
+            tenant: Uuid::from_u128(2).into(),
+            ..slot(7)
+        };
+        assert_eq!(
+            keyring.open(other_tenant, &sealed),
+            Err(SealedError::Broken)
+        );
+        let other_column = Slot {
+            column: "triggers.secret_previous",
+            ..slot(7)
+        };
+        assert_eq!(
+            keyring.open(other_column, &sealed),
+            Err(SealedError::Broken)
+        );
     }
 
     #[test]
@@ -231,12 +248,18 @@ mod tests {
     #[test]
     fn another_master_key_is_named() {
         let sealed = keyring().seal(slot(7), b"hunter2");
-        assert!(matches!(keyring().open(slot(7), &sealed), Err(SealedError::OtherKey(_))));
+        assert!(matches!(
+            keyring().open(slot(7), &sealed),
+            Err(SealedError::OtherKey(_))
+        ));
     }
 
     #[test]
     fn a_short_key_is_refused() {
         let short = SecretString::from(STANDARD.encode([1; 16]));
-        assert_eq!(Keyring::from_base64(&short).err(), Some(KeyringError::NotAKey));
+        assert_eq!(
+            Keyring::from_base64(&short).err(),
+            Some(KeyringError::NotAKey)
+        );
     }
 }

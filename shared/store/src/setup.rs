@@ -2,8 +2,8 @@
 
 use database::TenantTx;
 use model::{
-    BindingId, GitTrigger, Host, JobId, RevisionId, SourceKind, TenantId, TriggerId, WorkloadAction,
-    WorkloadId, WorkloadJob,
+    BindingId, GitTrigger, Host, JobId, RevisionId, SourceKind, TenantId, TriggerId,
+    WorkloadAction, WorkloadId, WorkloadJob,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
