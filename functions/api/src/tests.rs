@@ -135,7 +135,8 @@ async fn tenant(db: &TestDb, rows: &PgPool, keyring: &Keyring, name: &str) -> Te
         .await
         .expect("a delivery");
     let decision = json!([{
-        "binding": binding.uuid(), "task": "task-static", "payload": {"x": 1}, "workload": workload.uuid(),
+        "binding": binding.uuid(), "held": [], "task": "task-static", "payload": {"x": 1},
+        "workload": workload.uuid(),
     }]);
     let job: i64 = sqlx::query_scalar("select job_id from switchyard.record_decisions($1, $2)")
         .bind(event.id.uuid())
