@@ -132,7 +132,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer: it is then not known whether the events were kept.
-    pub async fn broker_accept(&self, durable: bool, events: &[AcceptedEvent]) -> Result<(), sqlx::Error> {
+    pub async fn broker_accept(
+        &self,
+        durable: bool,
+        events: &[AcceptedEvent],
+    ) -> Result<(), sqlx::Error> {
         fn each<T>(events: &[AcceptedEvent], pick: impl Fn(&AcceptedEvent) -> T) -> Vec<T> {
             events.iter().map(pick).collect()
         }
@@ -142,8 +146,10 @@ impl Store {
                 .flat_map(|event| event.triggers.iter().map(move |trigger| (event, trigger)))
         };
         let delivery_events: Vec<Uuid> = deliveries().map(|(event, _)| event.id).collect();
-        let delivery_triggers: Vec<String> = deliveries().map(|(_, trigger)| trigger.clone()).collect();
-        let delivery_tenants: Vec<Option<Uuid>> = deliveries().map(|(event, _)| event.tenant).collect();
+        let delivery_triggers: Vec<String> =
+            deliveries().map(|(_, trigger)| trigger.clone()).collect();
+        let delivery_tenants: Vec<Option<Uuid>> =
+            deliveries().map(|(event, _)| event.tenant).collect();
         sqlx::query!(
             "select switchyard_local.accept($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             durable,
@@ -237,7 +243,10 @@ impl Store {
             &each(settled, |one| one.state.as_str().to_owned()),
             &each(settled, |one| one.progress.attempts.cast_signed()),
             &each(settled, |one| one.progress.dead_lettering),
-            &each(settled, |one| one.progress.dead_letter_attempts.cast_signed()),
+            &each(settled, |one| one
+                .progress
+                .dead_letter_attempts
+                .cast_signed()),
             &each(settled, |one| failure(one).map(|it| it.dest)) as &[Option<String>],
             &each(settled, |one| failure(one).map(|it| i32::from(it.code))) as &[Option<i32>],
             &each(settled, |one| failure(one).map(|it| it.data.to_vec())) as &[Option<Vec<u8>>],
@@ -301,5 +310,126 @@ impl Store {
         )
         .fetch_one(&mut *self.db.acquire().await?)
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use database::{Connect, SystemDb};
+    use model::DatabaseRole;
+    use testkit::TestDb;
+
+    use super::*;
+
+    fn store(db: &TestDb) -> Store {
+        let connect = Connect {
+            url: db.owner_url().into(),
+            role: DatabaseRole::System,
+            connections_max: 2,
+            acquire_timeout: Duration::from_secs(20),
+        };
+        Store::new(SystemDb::new(&connect).expect("the test server's URL"))
+    }
+
+    fn event(triggers: &[&str]) -> AcceptedEvent {
+        AcceptedEvent {
+            id: Uuid::now_v7(),
+            broker: "b".to_owned(),
+            tenant: None,
+            ce_id: "1".to_owned(),
+            ce_type: "t".to_owned(),
+            ce_source: "/s".to_owned(),
+            head: "ce-id: 1\n".to_owned(),
+            body: Bytes::from_static(&[0, 255]),
+            ttl: 16,
+            unmatched: Value::Object(serde_json::Map::new()),
+            triggers: triggers.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    fn settled(event: &AcceptedEvent, state: DeliveryState) -> SettledDelivery {
+        SettledDelivery {
+            event_id: event.id,
+            trigger: "a".to_owned(),
+            state,
+            progress: DeliveryProgress {
+                attempts: 1,
+                failure: Some(DeliveryFailure {
+                    dest: "http://s/".to_owned(),
+                    code: 503,
+                    data: Bytes::from_static(b"why"),
+                }),
+                ..DeliveryProgress::default()
+            },
+            wait: Duration::from_secs(60),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_is_found_as_it_was_left_until_it_has_ended() -> Result<(), sqlx::Error> {
+        let db = testkit::database().await;
+        let store = store(&db);
+        let events = [event(&["a", "b"]), event(&["a"]), event(&[])];
+        store.broker_accept(true, &events[..2]).await?;
+        store.broker_accept(false, &events[2..]).await?;
+        let found = store.broker_pending("a", &[events[1].id], 10).await?;
+        assert_eq!(found.len(), 1, "one of two is in hand");
+        assert_eq!((found[0].event_id, found[0].ttl), (events[0].id, 16));
+        assert_eq!(
+            (found[0].head.as_str(), found[0].body.as_slice()),
+            ("ce-id: 1\n", [0, 255].as_slice())
+        );
+        assert_eq!(
+            (found[0].wait, &found[0].progress),
+            (Duration::ZERO, &DeliveryProgress::default())
+        );
+
+        let waits = settled(&events[0], DeliveryState::Pending);
+        store
+            .broker_settle(&[waits.clone(), settled(&events[1], DeliveryState::Lost)])
+            .await?;
+        let found = store.broker_pending("a", &[], 10).await?;
+        assert_eq!(found.len(), 1, "the other has ended");
+        assert_eq!(found[0].progress, waits.progress);
+        assert!(found[0].wait > Duration::from_secs(50));
+        assert_eq!(store.broker_pending("b", &[], 10).await?.len(), 1);
+
+        assert_eq!(store.broker_abandon(&["a".to_owned()]).await?, 1);
+        assert!(store.broker_pending("b", &[], 10).await?.is_empty());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn old_events_are_forgotten_but_none_that_is_still_to_be_delivered()
+    -> Result<(), sqlx::Error> {
+        let db = testkit::database().await;
+        let store = store(&db);
+        let events = [event(&["a"]), event(&["a"]), event(&[]), event(&[])];
+        store.broker_accept(true, &events).await?;
+        store
+            .broker_settle(&[settled(&events[1], DeliveryState::Delivered)])
+            .await?;
+        let retention = Retention {
+            events_max: 1,
+            age_max: Duration::from_secs(3600),
+            batch: 10,
+        };
+        assert_eq!(
+            store.broker_forget(retention).await?,
+            2,
+            "but the first waits and the last is kept"
+        );
+        let aged = Retention {
+            events_max: 100,
+            age_max: Duration::ZERO,
+            ..retention
+        };
+        assert_eq!(store.broker_forget(aged).await?, 1);
+        assert_eq!(store.broker_pending("a", &[], 10).await?.len(), 1);
+        let left: i64 = sqlx::query_scalar("select count(*) from switchyard_local.deliveries")
+            .fetch_one(&db.pool(None).await)
+            .await?;
+        assert_eq!(left, 1);
+        Ok(())
     }
 }

@@ -15,7 +15,8 @@ fn runtimechild() {
         return;
     }
     let function = FUNCTIONS.iter().find(|it| it.name == "runtimechild");
-    drop(host::main(*function.expect("it is in the list")));
+    let ended = host::main(*function.expect("it is in the list"));
+    assert_eq!(ended, std::process::ExitCode::SUCCESS);
 }
 
 async fn pid(runtime: &Runtime) -> Result<u32> {

@@ -66,7 +66,7 @@ impl Child {
             let again = wait.as_millis();
             match ended {
                 Ok(why) => {
-                    tracing::warn!(child = self.owner, "{why}; it starts again in {again} ms")
+                    tracing::warn!(child = self.owner, "{why}; it starts again in {again} ms");
                 }
                 Err(error) => tracing::error!(
                     child = self.owner,

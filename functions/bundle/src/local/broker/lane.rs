@@ -148,7 +148,7 @@ pub(super) struct Lane {
     handle: LaneHandle,
     ready: VecDeque<Delivery>,
     waiting: BTreeMap<(Instant, Uuid), Delivery>,
-    running: JoinSet<(Delivery, Result<(), Failed>)>,
+    running: JoinSet<Attempted>,
     running_ids: HashMap<Id, Uuid>,
     fetch_at: Instant,
 }
@@ -158,6 +158,9 @@ struct Delivery {
     event: Arc<Event>,
     progress: DeliveryProgress,
 }
+
+/// A delivery and what came of one attempt.
+type Attempted = (Delivery, Result<(), Failed>);
 
 impl Lane {
     pub(super) fn new(parts: Parts) -> Self {
@@ -293,7 +296,7 @@ impl Lane {
         }
     }
 
-    async fn ended(&mut self, ended: Result<(Id, (Delivery, Result<(), Failed>)), JoinError>) {
+    async fn ended(&mut self, ended: Result<(Id, Attempted), JoinError>) {
         let (mut delivery, outcome) = match ended {
             Ok((id, done)) => {
                 self.running_ids.remove(&id);

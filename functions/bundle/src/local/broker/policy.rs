@@ -158,8 +158,8 @@ mod tests {
         Some(serde_saphyr::from_str(&text).expect("the published rows"))
     }
 
-    fn policy(delivery: Delivery) -> Policy {
-        Policy::of(Some(&delivery), None)
+    fn policy(delivery: &Delivery) -> Policy {
+        Policy::of(Some(delivery), None)
     }
 
     fn destination(target: Target) -> Destination {
@@ -210,7 +210,7 @@ mod tests {
                 }
                 None => Err(Failed::unanswered("http://s/".to_owned(), "it timed out")),
             };
-            let policy = policy(Delivery {
+            let policy = policy(&Delivery {
                 retry: Some(1),
                 ..Delivery::default()
             });
@@ -256,7 +256,7 @@ mod tests {
         let mut seen = 0;
         for row in rows {
             assert_eq!(row.delay, "PT1S");
-            let policy = policy(Delivery {
+            let policy = policy(&Delivery {
                 retry: Some(10),
                 backoff_policy: Some(match row.policy.as_str() {
                     "linear" => BackoffPolicy::Linear,
@@ -278,14 +278,14 @@ mod tests {
 
     #[test]
     fn a_wait_never_overflows_and_is_none_without_a_delay() {
-        let forever = policy(Delivery {
+        let forever = policy(&Delivery {
             backoff_policy: Some(BackoffPolicy::Exponential),
             backoff_delay: Some(Duration::from_secs(3600)),
             ..Delivery::default()
         });
         assert_eq!(forever.wait_before(1000), WAIT_MAX);
         assert_eq!(forever.wait_before(33), WAIT_MAX);
-        assert_eq!(policy(Delivery::default()).wait_before(5), Duration::ZERO);
+        assert_eq!(policy(&Delivery::default()).wait_before(5), Duration::ZERO);
     }
 
     #[test]
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn after_the_last_attempt_it_is_the_dead_letter_sinks_turn_with_as_many() {
-        let mut policy = policy(Delivery {
+        let mut policy = policy(&Delivery {
             retry: Some(1),
             ..Delivery::default()
         });
