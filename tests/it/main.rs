@@ -1,4 +1,15 @@
 //! Tests that need more than one crate, in one binary.
 
+mod adding_a_task;
+mod cli;
+mod harness;
+mod ledger;
 mod manifests;
 mod outside;
+mod parallel;
+mod processes;
+mod registration;
+mod reversed;
+mod runtime;
+mod tidy;
+mod zombie;

@@ -1,5 +1,5 @@
 //! The manifests: parity with the list of functions, the cluster's own schemas, published tables.
 
 mod conformance;
-mod parity;
+pub(crate) mod parity;
 mod schemas;

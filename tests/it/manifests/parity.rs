@@ -5,7 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use bundle::functions::FUNCTIONS;
 use bundle::local::manifests::{EnvValue, KeyRef, Manifests, PingSource, Service, Target, Trigger};
+use host::Function;
+use model::DatabaseRole;
 use serde::Deserialize;
 
 use crate::outside;
@@ -21,8 +24,8 @@ const WAKE_UP_RETRIES_MAX: u32 = 2;
 
 /// What the test must know of a function.
 #[derive(Clone, Debug)]
-struct Listed {
-    name: &'static str,
+pub(crate) struct Listed {
+    pub(crate) name: &'static str,
     kind: Kind,
     /// The Postgres role.
     role: &'static str,
@@ -46,68 +49,49 @@ enum Kind {
 
 const BROKERS: [&str; 3] = ["inbound", "observed", "work"];
 
-const FUNCTIONS: &[Listed] = &[
-    Listed {
-        name: "api",
-        kind: Kind::Service,
-        role: "tenant",
-        longest_secs: 30,
-    },
-    Listed {
-        name: "cron-reap",
-        kind: Kind::Reconciler,
-        role: "system",
-        longest_secs: 15,
-    },
-    Listed {
-        name: "cron-republish",
-        kind: Kind::Reconciler,
-        role: "system",
-        longest_secs: 15,
-    },
-    Listed {
-        name: "dispatch",
-        kind: Kind::Subscriber { broker: "inbound" },
-        role: "system",
-        longest_secs: 10,
-    },
-    Listed {
-        name: "portal",
-        kind: Kind::Service,
-        role: "tenant",
-        longest_secs: 30,
-    },
-    Listed {
-        name: "relay",
-        kind: Kind::Relay,
-        role: "system",
-        longest_secs: 0,
-    },
-    Listed {
-        name: "site",
-        kind: Kind::Service,
-        role: "system",
-        longest_secs: 60,
-    },
-    Listed {
-        name: "task-static",
-        kind: Kind::Task,
-        role: "system",
-        longest_secs: 120,
-    },
-    Listed {
-        name: "webhook-gitea",
-        kind: Kind::Service,
-        role: "system",
-        longest_secs: 40,
-    },
-    Listed {
-        name: "webhook-github",
-        kind: Kind::Service,
-        role: "system",
-        longest_secs: 40,
-    },
-];
+/// How long a request of a Service may take that is not a delivery, in seconds.
+const SERVICE_SECS: [(&str, u64); 3] = [("api", 30), ("portal", 30), ("site", 60)];
+/// A delivery's body may take 30 s to arrive, and its transaction 10 s.
+const DELIVERY_SECS: u64 = 40;
+/// One transaction.
+const EVENT_SECS: u64 = 10;
+/// One batch of everything that is to be made true again.
+const TICK_SECS: u64 = 15;
+
+impl Listed {
+    /// What a function says of itself.
+    pub(crate) fn of(function: &Function) -> Self {
+        let service = SERVICE_SECS.iter().find(|(name, _)| *name == function.name);
+        let (kind, longest_secs) = match function.kind {
+            host::Kind::Service => (
+                Kind::Service,
+                service.map_or(DELIVERY_SECS, |(_, secs)| *secs),
+            ),
+            host::Kind::Subscriber if function.role == DatabaseRole::Observer => {
+                (Kind::Subscriber { broker: "observed" }, EVENT_SECS)
+            }
+            host::Kind::Subscriber => (Kind::Subscriber { broker: "inbound" }, EVENT_SECS),
+            host::Kind::Task(policy) => (Kind::Task, policy.attempt_time_max.as_secs()),
+            host::Kind::Reconciler => (Kind::Reconciler, TICK_SECS),
+            host::Kind::Relay => (Kind::Relay, 0),
+        };
+        Self {
+            name: function.name,
+            kind,
+            role: match function.role {
+                DatabaseRole::System => "system",
+                DatabaseRole::Tenant => "tenant",
+                DatabaseRole::Observer => "observer",
+            },
+            longest_secs,
+        }
+    }
+}
+
+/// The list of this version.
+pub(crate) fn listed() -> Vec<Listed> {
+    FUNCTIONS.iter().map(Listed::of).collect()
+}
 
 /// The parts of a kustomization that decide what reaches a cluster.
 #[derive(Deserialize)]
@@ -116,7 +100,7 @@ struct Kustomization {
 }
 
 /// Everything in which the manifests under a folder do not fit the list of functions.
-fn findings(functions: &[Listed], folder: &Path) -> Vec<String> {
+pub(crate) fn findings(functions: &[Listed], folder: &Path) -> Vec<String> {
     let mut findings = unreachable_files(folder);
     match Manifests::read(folder) {
         Err(refused) => findings.extend(refused.findings.iter().map(ToString::to_string)),
@@ -446,5 +430,5 @@ fn compare_wake_up(
 
 #[test]
 fn manifests_and_functions_fit() {
-    assert_eq!(findings(FUNCTIONS, &outside::root()), [""; 0]);
+    assert_eq!(findings(&listed(), &outside::root()), [""; 0]);
 }
