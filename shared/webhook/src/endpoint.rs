@@ -26,6 +26,7 @@ use http_body_util::BodyExt;
 use model::{DeliveryId, TriggerId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tracing::{Instrument as _, Span, field};
 
 use crate::inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
 use crate::{
@@ -61,7 +62,19 @@ async fn take<V: Vendor, S: Inbox>(
 ) -> Answer {
     // A path that is not UTF-8 names no trigger, like any other text that is no id.
     let trigger = trigger.map_or_else(|_| String::new(), |Path(trigger)| trigger);
-    match taken::<V, S>(&inbox, &trigger, headers, body).await {
+    // One span for each delivery. Paths are not recorded, for they may hold what is no id.
+    let span = tracing::info_span!(
+        "delivery",
+        webhook.vendor = V::NAME,
+        trigger.id = tracing::field::Empty,
+        delivery.id = tracing::field::Empty,
+        http.status = tracing::field::Empty,
+    );
+    let answer = taken::<V, S>(&inbox, &trigger, headers, body)
+        .instrument(span.clone())
+        .await;
+    let _entered = span.enter();
+    let answer = match answer {
         Ok(answer) => answer,
         Err(Refusal::Inbox(error)) => {
             tracing::error!(
@@ -71,7 +84,10 @@ async fn take<V: Vendor, S: Inbox>(
             Answer::from(error)
         }
         Err(Refusal::Answer(answer)) => answer,
-    }
+    };
+    span.record("http.status", answer.status.as_u16());
+    tracing::debug!("answered");
+    answer
 }
 
 async fn taken<V: Vendor, S: Inbox>(
@@ -86,7 +102,10 @@ async fn taken<V: Vendor, S: Inbox>(
         .parse()
         .unwrap_or(TriggerId::from(uuid::Uuid::nil()));
     let (trigger, secrets) = match inbox.trigger(id).await? {
-        Some((trigger, secrets)) => (Some(trigger), secrets),
+        Some((trigger, secrets)) => {
+            Span::current().record("trigger.id", field::display(id));
+            (Some(trigger), secrets)
+        }
         None => (None, Secrets::none()),
     };
     let vendor_event = sender(&headers)
@@ -126,7 +145,10 @@ async fn taken<V: Vendor, S: Inbox>(
         traceparent: Traceparent::of(verified.headers()),
     };
     Ok(match inbox.record(&trigger, incoming).await? {
-        Recorded::New(id) => answer.about(id),
+        Recorded::New(id) => {
+            Span::current().record("delivery.id", field::display(id));
+            answer.about(id)
+        }
         Recorded::Duplicate { first } => Answer::duplicate(first),
         Recorded::Conflict { first } => Answer::conflict(first),
     })
