@@ -31,7 +31,7 @@ where
                     }
                     Reply::Ack.into_response()
                 }
-                Err(error) => refused(EventError::later(error)),
+                Err(error) => refused(&EventError::later(error)),
             }
         }
     };

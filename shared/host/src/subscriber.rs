@@ -43,19 +43,19 @@ where
         async move {
             let event = match Event::try_from(&message) {
                 Ok(event) => event,
-                Err(error) => return refused(EventError::never(error)),
+                Err(error) => return refused(&EventError::never(error)),
             };
             match handle(ctx, event).await {
                 Ok(reply) => reply.into_response(),
-                Err(error) => refused(error),
+                Err(error) => refused(&error),
             }
         }
     };
     Router::new().route("/", post(handler)).into()
 }
 
-pub(crate) fn refused(error: EventError) -> Response {
-    let status = match &error {
+pub(crate) fn refused(error: &EventError) -> Response {
+    let status = match error {
         EventError::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
         EventError::Never(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
