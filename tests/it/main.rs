@@ -1,6 +1,7 @@
 //! Tests that need more than one crate, in one binary.
 
 mod adding_a_task;
+mod browser;
 mod cli;
 mod harness;
 mod ledger;
