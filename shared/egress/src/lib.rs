@@ -16,9 +16,6 @@ pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
 /// How long a connection may take to come up, name lookup included.
 const CONNECT_SECS: u64 = 10;
 
-/// How long a connection may be silent before it is given up.
-const SILENCE_SECS: u64 = 30;
-
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("switchyard/", env!("CARGO_PKG_VERSION"));
 
@@ -72,5 +69,4 @@ fn builder() -> reqwest::ClientBuilder {
         .no_proxy()
         .referer(false)
         .connect_timeout(std::time::Duration::from_secs(CONNECT_SECS))
-        .read_timeout(std::time::Duration::from_secs(SILENCE_SECS))
 }

@@ -10,6 +10,9 @@ use url::Url;
 
 use crate::{ClientError, Denied, Guard, builder};
 
+/// How long the other side may say nothing.
+const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// How a name becomes addresses. The system's way, except in tests.
 pub trait Lookup: Send + Sync + 'static {
     /// All addresses of a name.
@@ -47,7 +50,10 @@ impl TenantEgress {
             guard: guard.clone(),
             lookup: Arc::new(lookup),
         };
-        let mut builder = builder().https_only(true).dns_resolver(resolver);
+        let mut builder = builder()
+            .https_only(true)
+            .read_timeout(SILENCE_MAX)
+            .dns_resolver(resolver);
         if !roots.is_empty() {
             builder = builder.tls_certs_merge(roots);
         }
