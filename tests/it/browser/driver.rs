@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -34,6 +35,7 @@ pub(super) struct Browser {
     http: reqwest::Client,
     session: String,
     driver: Child,
+    browser: Option<Pid>,
     _profile: TempDir,
 }
 
@@ -88,8 +90,10 @@ impl Browser {
             ));
             return None;
         };
+        let browser = answer["value"]["capabilities"]["goog:processID"].as_i64();
         Some(Self {
             session: format!("{root}/{id}"),
+            browser: browser.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
             http,
             driver,
             _profile: profile,
@@ -164,11 +168,11 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser ends with its driver when that is asked to; a driver that was killed would leave it behind.
-        let id = i32::try_from(self.driver.id()).expect("ids of processes are small");
-        if let Some(pid) = rustix::process::Pid::from_raw(id) {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        // The driver leaves its browser behind when it ends, and cannot be asked to close it without waiting.
+        if let Some(browser) = self.browser {
+            kill_process(browser, Signal::TERM).ok();
         }
+        self.driver.kill().ok();
         self.driver.wait().ok();
     }
 }
