@@ -1,7 +1,6 @@
 //! Data that others published for implementations of CloudEvents and of Knative's broker.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use events::filter::{self, Outcome};
 use events::{Message, encode_binary, encode_structured};
@@ -10,31 +9,13 @@ use serde::Deserialize;
 
 use crate::{data_of, decode, headers, one};
 
-/// A file of the conformance data, which lies beside the repository; `None` where it does not, except in CI.
+/// The text of a file of the conformance data; `None` where the data is not on this machine.
 fn conformance(path: &str) -> Option<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance");
-    if !root.is_dir() {
-        let skipped = format!("skipped: no conformance data in {}", root.display());
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "{skipped}"
-        );
-        report(&skipped);
-        return None;
-    }
-    let file = root.join(path);
+    let file = testkit::conformance(path)?;
     match std::fs::read_to_string(&file) {
         Ok(text) => Some(text),
         Err(error) => panic!("{}: {error}", file.display()),
     }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "who runs the tests must see what was not tested"
-)]
-fn report(text: &str) {
-    eprintln!("{text}");
 }
 
 /// The cells of a table row in a feature file.
