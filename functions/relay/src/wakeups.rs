@@ -2,6 +2,7 @@
 //! can use and a standing one brings no more than the poll does.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use model::JobId;
@@ -26,8 +27,8 @@ impl Wakeups {
             .retain(|_, (_, at)| now.duration_since(*at) < REPEAT);
         let mut due = Vec::new();
         for ready in claimable {
-            if !self.told.contains_key(&ready.job) {
-                self.told.insert(ready.job, (ready.task.clone(), now));
+            if let Entry::Vacant(untold) = self.told.entry(ready.job) {
+                untold.insert((ready.task.clone(), now));
                 due.push(ready.task.clone());
             }
         }
