@@ -20,7 +20,7 @@ pub(crate) fn conformance(path: &str) -> Option<PathBuf> {
 /// Says that a test was not run, which in continuous integration is a failure.
 pub(crate) fn skipped(why: &str) {
     assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        host::Env::of_process().get("CI") != Some("true"),
         "skipped although CI=true: {why}"
     );
     #[expect(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use host::Env;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::until;
@@ -36,11 +37,9 @@ impl Process {
             .expect("the log can be written");
         let from = file.metadata().expect("the log is there").len();
         let also = file.try_clone().expect("a file can be written twice");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a program needs PATH to find Postgres and git"
-        )]
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        // A program needs it to find Postgres and git.
+        let own = Env::of_process();
+        let path = own.get("PATH").unwrap_or_default();
         let child = Command::new(PROGRAM)
             .args(arguments)
             .env_clear()
