@@ -2,8 +2,8 @@
 
 use database::TenantTx;
 use model::{
-    BindingId, GitTrigger, Host, JobId, RevisionId, SourceKind, TenantId, TriggerId,
-    WorkloadAction, WorkloadId, WorkloadJob,
+    BindingId, GitTrigger, Host, JobId, SourceKind, TenantId, TriggerId, WorkloadAction,
+    WorkloadId, WorkloadJob,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -151,26 +151,4 @@ pub async fn start_workload_job(
     .fetch_one(&mut **tx)
     .await?;
     Ok(JobId(job))
-}
-
-/// Whether a workload of this tenant has this revision.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn has_revision(
-    tx: &mut TenantTx,
-    workload: WorkloadId,
-    revision: RevisionId,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"
-        select exists (
-            select from switchyard.revisions where workload_id = $1 and id = $2
-        ) as "found!"
-        "#,
-        workload.uuid(),
-        revision.uuid()
-    )
-    .fetch_one(&mut **tx)
-    .await
 }

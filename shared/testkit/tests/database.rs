@@ -131,24 +131,3 @@ async fn user() {
     println!("data={}", Path::new(&data).display());
     std::future::pending::<()>().await;
 }
-
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn time_of_the_first_and_of_further_databases() {
-    let start = Instant::now();
-    let first = testkit::database().await;
-    println!("first: {} ms", start.elapsed().as_millis());
-    let start = Instant::now();
-    let mut more = Vec::new();
-    for _ in 0..20 {
-        more.push(testkit::database().await);
-    }
-    println!("each further: {} ms", start.elapsed().as_millis() / 20);
-    let start = Instant::now();
-    let _pool = first.pool(None).await;
-    println!("connect: {} ms", start.elapsed().as_millis());
-    let start = Instant::now();
-    drop(more);
-    let _later = testkit::database().await;
-    println!("20 drops and a create: {} ms", start.elapsed().as_millis());
-}
