@@ -207,7 +207,6 @@ async fn answer(
 struct Tail {
     ctx: Ctx,
     signed: Signed,
-    /// As of the start: relative times in markup must not make it differ. Scripts keep them right.
     reader: Reader,
     topic: Topic,
     ready: VecDeque<Bytes>,
@@ -251,6 +250,7 @@ impl Tail {
 
     async fn look(&mut self) -> Result<Look, Problem> {
         let mut tx = self.signed.begin(&self.ctx).await?;
+        self.reader.now = self.ctx.now();
         let reader = &self.reader;
         let look = match &self.topic {
             Topic::Overview => {
@@ -323,11 +323,7 @@ impl Tail {
 
     /// Makes messages of what differs.
     fn take(&mut self, look: Look) {
-        let mut hasher = DefaultHasher::new();
-        for (_, markup) in &look.fragments {
-            markup.0.hash(&mut hasher);
-        }
-        let hash = hasher.finish();
+        let hash = fingerprint(look.fragments.iter().map(|(_, markup)| markup.0.as_str()));
         let mut changed = false;
         // Lines first: a page that says "succeeded" has the log that led there.
         if let Some((markup, cursor)) = look.lines {
@@ -370,6 +366,21 @@ impl Tail {
     }
 }
 
+/// What tells markup from other markup. The words of a time are left out: they say how long ago it was, which is different
+/// each time and kept right by scripts; the time itself is an attribute.
+fn fingerprint<'a>(fragments: impl Iterator<Item = &'a str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for piece in fragments.flat_map(|markup| markup.split("</time>")) {
+        // No text can hold a tag: it is escaped.
+        let kept = piece
+            .rfind("<time ")
+            .and_then(|start| Some(start + piece[start..].find('>')?))
+            .map_or(piece, |end| &piece[..end]);
+        kept.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 /// One message. Any line end would end a field, so each line is a field of its own.
 fn message(event: Option<&str>, id: &str, data: &str) -> Bytes {
     let mut text = String::with_capacity(data.len() + 64);
@@ -394,7 +405,7 @@ fn message(event: Option<&str>, id: &str, data: &str) -> Bytes {
 mod tests {
     use store::pages::LogCursor;
 
-    use super::{Resume, message};
+    use super::{Resume, fingerprint, message};
 
     #[test]
     fn no_text_ends_a_message_early() {
@@ -404,6 +415,21 @@ mod tests {
             text,
             "event: log\nid: 1\ndata: a\ndata: \ndata: b\ndata: \ndata: id: 7\n\n"
         );
+    }
+
+    #[test]
+    fn only_the_words_of_a_time_may_differ_unnoticed() {
+        let of = |markup| fingerprint([markup].into_iter());
+        let first = of("<p>a <time datetime=\"1\">just now</time> b</p>");
+        assert_eq!(first, of("<p>a <time datetime=\"1\">2 s ago</time> b</p>"));
+        for other in [
+            "<p>a <time datetime=\"2\">just now</time> b</p>",
+            "<p>a <time datetime=\"1\">just now</time> c</p>",
+            "<p>x <time datetime=\"1\">just now</time> b</p>",
+            "<p>a b</p>",
+        ] {
+            assert_ne!(first, of(other), "{other}");
+        }
     }
 
     #[test]
