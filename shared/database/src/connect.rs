@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::DatabaseRole;
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 /// How long a statement may take. Every statement of ours is bounded by a limit on rows; longer means trouble.
@@ -15,6 +16,9 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
 
 /// A connection is replaced after this time, so that a silently dead one does not stay for ever.
 const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// A connection that lay idle for less is taken for good without asking it.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Where and how to connect.
 #[derive(Debug, Clone)]
@@ -60,8 +64,17 @@ impl Connect {
             .max_connections(self.connections_max)
             .acquire_timeout(self.acquire_timeout)
             .max_lifetime(LIFETIME_MAX)
-            // A round trip for each use would cost more than the statement; broken connections show at the statement.
+            // A round trip for each use would cost more than the statement. One that lay idle is asked: a server that
+            // went away leaves a pool full of broken ones, and each would fail somebody's statement.
             .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for >= TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options))
     }
 }
