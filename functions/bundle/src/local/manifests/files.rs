@@ -77,6 +77,12 @@ pub(super) fn read_folder(
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
+    // Opening a pipe would wait for ever for somebody who writes to it.
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err("not a file: move it elsewhere".to_owned()),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    }
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(yaml::FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
@@ -109,4 +115,21 @@ pub(super) fn namespace(files: &[(String, String)]) -> String {
             }
         })
         .unwrap_or_else(|| NAMESPACE_DEFAULT.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_without_being_opened() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("api.yaml");
+        let _socket = std::os::unix::net::UnixListener::bind(&path)?;
+        assert_eq!(
+            read_file(&path),
+            Err("not a file: move it elsewhere".to_owned())
+        );
+        Ok(())
+    }
 }
