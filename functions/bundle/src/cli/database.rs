@@ -38,7 +38,7 @@ impl Database {
     }
 
     /// One login for everybody: each connection takes the role that its function has.
-    fn given(text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn given(text: &str) -> anyhow::Result<Self> {
         let form = "postgres://user:password@host:port/database";
         let url = Url::parse(text)
             .ok()

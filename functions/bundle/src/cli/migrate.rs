@@ -1,8 +1,8 @@
 //! `switchyard migrate`.
 
 use host::Env;
-use secrecy::SecretString;
 
+use super::database::Database;
 use super::failure::WrongSetting;
 use super::output::line;
 use super::prepare::prepare;
@@ -16,7 +16,7 @@ pub(crate) async fn migrate(env: &Env) -> anyhow::Result<()> {
                 .to_owned(),
         )
     })?;
-    let prepared = prepare(&SecretString::from(url)).await?;
+    let prepared = prepare(&Database::given(url)?.urls.owner_url).await?;
     for migration in &prepared.applied {
         line(format_args!("applied     {migration}"));
     }
