@@ -510,7 +510,7 @@ fn files_that_would_be_passed_over_or_cannot_be_read_are_reported() {
         "\n  knative/a.yml: only `.yaml` files are read: rename it",
         "\n  knative/large.yaml: larger than the 262144 bytes allowed",
         "\n  knative/latin.yaml: not UTF-8",
-        "\n  triggers/folder.yaml: cannot be read: Is a directory",
+        "\n  triggers/folder.yaml: not a file: move it elsewhere",
     ] {
         assert!(said.contains(expected), "{expected} is not in {said}");
     }
