@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, HOST};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
@@ -28,6 +28,12 @@ use crate::Ctx;
 
 /// From the request to stop until the process has left, at most; Knative kills after 30 s.
 pub const GRACE: Duration = Duration::from_secs(20);
+
+/// How large a request's header may be, in bytes; a larger one is 431. Also what is read at a time of a body.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+const HTTP2_HEADER_BYTES_MAX: u32 = 32 * 1024;
+/// How many fields a header may have; more are 431.
+const HEADERS_MAX: usize = 128;
 
 /// Limits of a server.
 #[derive(Debug, Clone, Copy)]
@@ -67,13 +73,14 @@ pub async fn serve(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_headers(128);
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
         .max_concurrent_streams(256)
-        .max_header_list_size(32 * 1024);
+        .max_header_list_size(HTTP2_HEADER_BYTES_MAX);
     let builder = Arc::new(builder);
     let cut = CancellationToken::new();
     // However this ends, nothing of it goes on.
@@ -142,6 +149,15 @@ pub async fn serve(
 
 /// Answers one request. A body that stops coming is 408, whatever the handler made of the error.
 async fn respond(router: Router, request: Request<Incoming>, limits: ServeLimits) -> Response {
+    // Two hosts are two answers to the question whom the request is for (RFC 9112 §3.2).
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        return (
+            StatusCode::BAD_REQUEST,
+            [(CONNECTION, "close")],
+            "the request names more than one host",
+        )
+            .into_response();
+    }
     let stalled = Arc::new(AtomicBool::new(false));
     let stalls = Arc::clone(&stalled);
     let request = request.map(|body| {

@@ -656,6 +656,26 @@ async fn a_body_that_stops_coming_is_408() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_too_large_or_names_two_hosts_is_refused() {
+    let server = serve().await;
+    let large = format!(
+        "GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n",
+        "a".repeat(100_000)
+    );
+    let many: String = (0..1000).map(|n| format!("x-{n}: a\r\n")).collect();
+    let many = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{many}\r\n");
+    let two = "GET /healthz HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n";
+    for (request, status) in [(&*large, "431"), (&many, "431"), (two, "400")] {
+        let answer = heard(server.say(request).await).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+    }
+    is_served(&server).await;
+}
+
+#[tokio::test]
 async fn a_panic_ends_one_request() {
     let server = serve().await;
     let answer = heard(

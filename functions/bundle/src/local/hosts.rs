@@ -36,18 +36,15 @@ impl NotAddressed {
     }
 }
 
-/// The host and port that a request names, as it was written.
+/// The host and port that a request names, as it was written. Those of the URI count before the header (RFC 9112
+/// §3.2.2); HTTP/2 has nothing else.
 pub(super) fn authority<B>(request: &Request<B>) -> Option<&str> {
-    let header = request
-        .headers()
-        .get(HOST)
-        .and_then(|value| value.to_str().ok());
-    // HTTP/2 has it in the URI.
-    header.or_else(|| {
+    let named = request.uri().authority();
+    named.map(|authority| authority.as_str()).or_else(|| {
         request
-            .uri()
-            .authority()
-            .map(|authority| authority.as_str())
+            .headers()
+            .get(HOST)
+            .and_then(|value| value.to_str().ok())
     })
 }
 
