@@ -42,13 +42,24 @@ impl<'de> Deserialize<'de> for RefName {
         let full = name.as_str().strip_prefix("refs/");
         let kind_and_rest = full.and_then(|rest| rest.split_once('/'));
         match kind_and_rest {
-            Some((_, rest)) if !rest.is_empty() => Ok(Self(name.as_str().to_owned())),
+            Some((_, rest)) if is_ref(rest) => Ok(Self(name.as_str().to_owned())),
             Some(_) | None => Err(D::Error::custom(format_args!(
                 "{:?} is not the full name of a reference, such as refs/heads/main",
                 name.as_str()
             ))),
         }
     }
+}
+
+/// Whether Git would have such a name, by the rules of `git check-ref-format`.
+fn is_ref(name: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    name.split('/').all(part)
+        && !name.contains(forbidden)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.ends_with('.')
 }
 
 /// The repository of a hook.
@@ -460,6 +471,19 @@ mod tests {
         let ignored = notes.normalised().expect("well-formed");
         let reason = "\"refs/notes/commits\" is neither a branch nor a tag".to_owned();
         assert_eq!(ignored, Parsed::Ignored { reason });
+    }
+
+    #[test]
+    fn a_name_that_git_refuses_is_no_reference() {
+        for good in ["main", "release/1.2", "ветка", "a.b", "@"] {
+            assert!(is_ref(good), "{good}");
+        }
+        for bad in [
+            "", "a b", "../../x", "a..b", "a/", "/a", ".a", "a/.b", "a.lock", "a~1", "a^", "a:b",
+            "a?b", "a*", "a[b", "a\\b", "a@{1}", "a.", "a\nb",
+        ] {
+            assert!(!is_ref(bad), "{bad:?}");
+        }
     }
 
     #[test]
