@@ -93,7 +93,7 @@ pub enum FetchError {
         folder: String,
     },
     /// The local path is outside what the operator allows.
-    #[error("{} is not inside a folder that the operator allows for local repositories", path.display())]
+    #[error("{} is not inside a folder that the operator allows for local repositories (STATIC_LOCAL_ROOTS)", path.display())]
     NotAllowed {
         /// The path as it was configured, or what in the repository leads out.
         path: PathBuf,

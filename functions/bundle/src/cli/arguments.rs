@@ -33,12 +33,7 @@ RUST_LOG chooses what is logged (RUST_LOG=info), NO_COLOR switches colours off."
 
 /// Turns what happens outside (a push, a tick of a clock, a click) into work that is done, once, visibly.
 #[derive(Debug, Parser)]
-#[command(
-    name = "switchyard",
-    version,
-    args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true
-)]
+#[command(name = "switchyard", version, args_conflicts_with_subcommands = true)]
 struct Line {
     #[command(subcommand)]
     command: Option<Command>,

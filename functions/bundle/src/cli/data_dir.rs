@@ -27,6 +27,12 @@ impl DataDir {
             Some(path) => path.to_owned(),
             None => home(env, rustix::process::geteuid().is_root())?.join(name),
         };
+        if path.exists() && !path.is_dir() {
+            anyhow::bail!(
+                "{} is a file; --data-dir must name a folder, which is made if it is not there",
+                path.display()
+            );
+        }
         let made = || -> std::io::Result<PathBuf> {
             if !path.is_dir() {
                 DirBuilder::new()
