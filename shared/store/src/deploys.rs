@@ -113,15 +113,13 @@ impl Store {
                 source: row.source,
                 config: object(row.config)?,
                 host: row.host,
-                live: row
-                    .number
-                    .zip(row.commit)
-                    .zip(row.content_hash)
-                    .map(|((number, commit), content_hash)| LiveRevision {
+                live: row.number.zip(row.commit).zip(row.content_hash).map(
+                    |((number, commit), content_hash)| LiveRevision {
                         number,
                         commit,
                         content_hash,
-                    }),
+                    },
+                ),
             })
         })
         .transpose()
