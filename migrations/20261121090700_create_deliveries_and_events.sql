@@ -35,6 +35,8 @@ create table switchyard.deliveries (
     primary key (database_id, id),
     foreign key (database_id, trigger_id) references switchyard.triggers
 );
+-- What is sealed does not compress; trying costs more than storing.
+alter table switchyard.deliveries alter column body set storage external;
 call switchyard.protect('switchyard.deliveries');
 create index deliveries_of_trigger on switchyard.deliveries (database_id, trigger_id, id);
 grant select on switchyard.deliveries to switchyard_tenant, switchyard_observer;
@@ -121,106 +123,158 @@ create index decisions_of_binding on switchyard.decisions (database_id, binding_
 create index decisions_of_job on switchyard.decisions (database_id, job_id) where job_id is not null;
 grant select on switchyard.decisions to switchyard_system, switchyard_tenant, switchyard_observer;
 
--- Stores a verified delivery with its events and puts those into the outbox: all of it or nothing. Says what became of
--- it: the verdict that was recorded, the id of its row, and the first delivery's id when this one repeats it.
-create function switchyard.accept_delivery(
-    p_id uuid,
-    p_database_id uuid,
-    p_trigger_id uuid,
-    p_vendor text,
-    p_vendor_event text,
-    p_key text,
-    p_verdict switchyard.delivery_verdict,
-    p_reason text,
-    p_headers jsonb,
-    p_body bytea,
-    p_body_bytes bigint,
-    p_body_sha256 bytea,
-    p_traceparent text,
+-- The outbox row of an event for `inbound`. Data over 64 KiB stays behind: dispatch reads the row anyway.
+create function switchyard.inbound_event(
+    p_event switchyard.events,
+    out broker switchyard.broker, out database_id uuid, out ce_id text, out ce_type text, out ce_source text,
+    out ce_subject text, out extensions jsonb, out data json
+)
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select
+        'inbound'::switchyard.broker, p_event.database_id, n.name, p_event.type, p_event.source, p_event.subject,
+        jsonb_strip_nulls(jsonb_build_object(
+            'tenantid', p_event.database_id,
+            'correlationid', p_event.correlation_id,
+            'causationid', p_event.causation_id,
+            'depth', p_event.depth,
+            'traceparent', p_event.traceparent,
+            'dataref', case when n.bytes > 65536 then '/api/events/' || n.name end
+        )),
+        case when n.bytes <= 65536 then p_event.data end
+    from (
+        select 'evt_' || replace(p_event.id::text, '-', '') as name, octet_length(p_event.data::text) as bytes
+    ) n;
+end;
+
+-- Puts an event into the outbox again.
+create function switchyard.publish_event(p_database_id uuid, p_id uuid) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into switchyard.outbox (broker, database_id, ce_id, ce_type, ce_source, ce_subject, extensions, data)
+    select o.*
+    from switchyard.events e
+    cross join lateral switchyard.inbound_event(e) o
+    where e.database_id = p_database_id and e.id = p_id;
+    perform switchyard.wake_relay('inbound');
+end
+$$;
+
+-- Stores verified deliveries with their events and puts those into the outbox: all of it or nothing. The arrays of one
+-- kind go together; p_event_deliveries says whose an event is. Says for each delivery the verdict that was recorded and,
+-- when it repeats one, the first one's id.
+create function switchyard.accept_deliveries(
+    p_ids uuid[],
+    p_database_ids uuid[],
+    p_trigger_ids uuid[],
+    p_vendors text[],
+    p_vendor_events text[],
+    p_keys text[],
+    p_verdicts text[],
+    p_reasons text[],
+    p_headers jsonb[],
+    p_bodies bytea[],
+    p_body_bytes bigint[],
+    p_body_sha256s bytea[],
+    p_traceparents text[],
+    p_event_deliveries uuid[],
     p_event_ids uuid[],
     p_event_types text[],
     p_event_sources text[],
     p_event_subjects text[],
     p_event_data text[]
-) returns table (verdict switchyard.delivery_verdict, delivery_id uuid, first_id uuid)
+) returns table (delivery_id uuid, verdict switchyard.delivery_verdict, first_id uuid)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_verdict switchyard.delivery_verdict := p_verdict;
-    v_reason text := p_reason;
-    v_first switchyard.delivery_keys;
-    v_event record;
-    v_seq bigint;
+    -- Deliveries whose key was used before: delivery → the first one and whether its body was another.
+    v_repeats jsonb := '{}';
+    v_keyed integer;
+    v_new uuid[];
 begin
-    if p_key is not null and p_verdict in ('accepted', 'ignored', 'ping') then
-        -- Waits for another request with the same id to commit or fail.
-        insert into switchyard.delivery_keys (database_id, trigger_id, key, delivery_id, body_sha256)
-        values (p_database_id, p_trigger_id, p_key, p_id, p_body_sha256)
-        on conflict do nothing;
-        if not found then
-            select * into v_first from switchyard.delivery_keys k
-            where k.database_id = p_database_id and k.trigger_id = p_trigger_id and k.key = p_key;
-            if v_first.body_sha256 = p_body_sha256 then
-                v_verdict := 'duplicate';
-                v_reason := 'its id was delivered before';
-            else
-                v_verdict := 'conflict';
-                v_reason := 'its id was delivered before with another body';
-            end if;
-        end if;
+    select count(*) into v_keyed
+    from unnest(p_keys, p_verdicts) as a (key, verdict)
+    where a.key is not null and a.verdict in ('accepted', 'ignored', 'ping');
+
+    -- Waits for other requests with the same keys to commit or fail; in the order of keys, so that two groups cannot wait
+    -- for each other. Of two with one key in this group the first takes it.
+    with taken as (
+        insert into switchyard.delivery_keys as k (database_id, trigger_id, key, delivery_id, body_sha256)
+        select a.database_id, a.trigger_id, a.key, a.id, a.body_sha256
+        from unnest(p_ids, p_database_ids, p_trigger_ids, p_keys, p_verdicts, p_body_sha256s) with ordinality
+            as a (id, database_id, trigger_id, key, verdict, body_sha256, place)
+        where a.key is not null and a.verdict in ('accepted', 'ignored', 'ping')
+        order by a.database_id, a.trigger_id, a.key, a.place
+        on conflict do nothing
+        returning k.delivery_id
+    )
+    select coalesce(array_agg(taken.delivery_id), '{}') into v_new from taken;
+
+    if cardinality(v_new) < v_keyed then
+        select jsonb_object_agg(
+            a.id, jsonb_build_object('first', k.delivery_id, 'same', k.body_sha256 = a.body_sha256)
+        ) into v_repeats
+        from unnest(p_ids, p_database_ids, p_trigger_ids, p_keys, p_verdicts, p_body_sha256s)
+            as a (id, database_id, trigger_id, key, verdict, body_sha256)
+        join switchyard.delivery_keys k
+            on k.database_id = a.database_id and k.trigger_id = a.trigger_id and k.key = a.key
+        where a.verdict in ('accepted', 'ignored', 'ping') and a.id <> all (v_new);
     end if;
 
-    insert into switchyard.deliveries (
-        id, database_id, trigger_id, vendor, vendor_event, delivery_key, verdict, reason, first_id, headers, body,
-        body_bytes, body_sha256
-    ) values (
-        p_id, p_database_id, p_trigger_id, p_vendor, p_vendor_event, p_key, v_verdict, v_reason, v_first.delivery_id,
-        p_headers, p_body, p_body_bytes, p_body_sha256
-    );
+    return query
+        insert into switchyard.deliveries as d (
+            id, database_id, trigger_id, vendor, vendor_event, delivery_key, verdict, reason, first_id, headers, body,
+            body_bytes, body_sha256
+        )
+        select
+            a.id, a.database_id, a.trigger_id, a.vendor, a.vendor_event, a.key,
+            case
+                when r.repeat is null then a.verdict::switchyard.delivery_verdict
+                when (r.repeat ->> 'same')::boolean then 'duplicate'
+                else 'conflict'
+            end,
+            case
+                when r.repeat is null then a.reason
+                when (r.repeat ->> 'same')::boolean then 'its id was delivered before'
+                else 'its id was delivered before with another body'
+            end,
+            (r.repeat ->> 'first')::uuid, a.headers, a.body, a.body_bytes, a.body_sha256
+        from unnest(
+            p_ids, p_database_ids, p_trigger_ids, p_vendors, p_vendor_events, p_keys, p_verdicts, p_reasons, p_headers,
+            p_bodies, p_body_bytes, p_body_sha256s
+        ) as a (
+            id, database_id, trigger_id, vendor, vendor_event, key, verdict, reason, headers, body, body_bytes,
+            body_sha256
+        )
+        cross join lateral (select v_repeats -> a.id::text as repeat) r
+        returning d.id, d.verdict, d.first_id;
 
-    if v_verdict = 'accepted' then
-        for v_event in
-            select * from unnest(p_event_ids, p_event_types, p_event_sources, p_event_subjects, p_event_data)
-                as e (id, type, source, subject, data)
-        loop
-            insert into switchyard.events (
-                id, database_id, type, source, subject, data, trigger_id, delivery_id, correlation_id, traceparent
-            ) values (
-                v_event.id, p_database_id, v_event.type, v_event.source, v_event.subject, v_event.data::json,
-                p_trigger_id, p_id, 'dlv_' || replace(p_id::text, '-', ''), p_traceparent
-            ) returning seq into v_seq;
-            perform switchyard.publish_event(p_database_id, v_event.id);
-        end loop;
+    with made as (
+        insert into switchyard.events as v (
+            id, database_id, type, source, subject, data, trigger_id, delivery_id, correlation_id, traceparent
+        )
+        select
+            e.id, a.database_id, e.type, e.source, e.subject, e.data::json, a.trigger_id, a.id,
+            'dlv_' || replace(a.id::text, '-', ''), a.traceparent
+        from unnest(
+            p_event_deliveries, p_event_ids, p_event_types, p_event_sources, p_event_subjects, p_event_data
+        ) with ordinality as e (delivery, id, type, source, subject, data, place)
+        join unnest(p_ids, p_database_ids, p_trigger_ids, p_traceparents)
+            as a (id, database_id, trigger_id, traceparent) on a.id = e.delivery
+        where not coalesce(v_repeats ? a.id::text, false)
+        order by e.place
+        returning v.*
+    )
+    insert into switchyard.outbox (broker, database_id, ce_id, ce_type, ce_source, ce_subject, extensions, data)
+    select o.* from made m cross join lateral switchyard.inbound_event(m) o;
+    if found then
+        perform switchyard.wake_relay('inbound');
     end if;
-    return query select v_verdict, p_id, v_first.delivery_id;
 end
 $$;
-revoke execute on function switchyard.accept_delivery from public;
-grant execute on function switchyard.accept_delivery to switchyard_system;
-
--- Puts an event into the outbox for `inbound`. Data over 64 KiB stays behind: dispatch reads the row anyway.
-create function switchyard.publish_event(p_database_id uuid, p_id uuid) returns void
-language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_event switchyard.events;
-    v_name text := 'evt_' || replace(p_id::text, '-', '');
-begin
-    select * into strict v_event from switchyard.events where database_id = p_database_id and id = p_id;
-    perform switchyard.publish(
-        'inbound', v_event.database_id, v_name, v_event.type, v_event.source, v_event.subject,
-        jsonb_strip_nulls(jsonb_build_object(
-            'tenantid', v_event.database_id,
-            'correlationid', v_event.correlation_id,
-            'causationid', v_event.causation_id,
-            'depth', v_event.depth,
-            'traceparent', v_event.traceparent,
-            'dataref', case when octet_length(v_event.data::text) > 65536 then '/api/events/' || v_name end
-        )),
-        case when octet_length(v_event.data::text) <= 65536 then v_event.data end
-    );
-end
-$$;
+revoke execute on function switchyard.accept_deliveries from public;
+grant execute on function switchyard.accept_deliveries to switchyard_system;
 
 -- Counts a request that was not verified. The first ten of a trigger and hour are stored as well, without their body, and
 -- the first is told on `observed`.

@@ -4,6 +4,7 @@ use model::{DeliveryId, EventId, TenantId, TriggerId, TriggerKind};
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use crate::group::{EventRow, Row};
 use crate::{Keyring, SealedError, Slot, Store};
 
 /// Columns that hold sealed values, by the name that binds a value to its column.
@@ -83,6 +84,18 @@ pub struct NewEvent {
     pub subject: Option<String>,
     /// The data as JSON text.
     pub data: String,
+}
+
+impl NewEvent {
+    fn row(&self) -> EventRow {
+        EventRow {
+            id: self.id.uuid(),
+            ty: self.ty.to_owned(),
+            source: self.source.clone(),
+            subject: self.subject.clone(),
+            data: self.data.clone(),
+        }
+    }
 }
 
 /// A verified delivery to be stored.
@@ -202,7 +215,8 @@ impl Store {
         }))
     }
 
-    /// Stores a verified delivery with its events and their outbox rows, or nothing of it.
+    /// Stores a verified delivery with its events and their outbox rows, or nothing of it. Those that come at once are
+    /// written in groups.
     ///
     /// # Errors
     /// When the database does not answer; then nothing may be acknowledged.
@@ -216,52 +230,23 @@ impl Store {
             column: BODY,
             row: delivery.id.uuid(),
         };
-        let sealed = keyring.seal(slot, delivery.body);
-        let events = delivery.events;
-        let ids: Vec<Uuid> = events.iter().map(|event| event.id.uuid()).collect();
-        let types: Vec<String> = events.iter().map(|event| event.ty.to_owned()).collect();
-        let sources: Vec<String> = events.iter().map(|event| event.source.clone()).collect();
-        let subjects: Vec<Option<String>> =
-            events.iter().map(|event| event.subject.clone()).collect();
-        let data: Vec<String> = events.iter().map(|event| event.data.clone()).collect();
-        let row = sqlx::query!(
-            r#"
-            select verdict::text as "verdict!", first_id
-            from switchyard.accept_delivery(
-                $1, $2, $3, $4, $5, $6, $7::text::switchyard.delivery_verdict, $8, $9, $10, $11, $12, $13,
-                $14, $15, $16, $17::text[], $18
-            )
-            "#,
-            delivery.id.uuid(),
-            delivery.tenant.uuid(),
-            delivery.trigger.uuid(),
-            delivery.vendor,
-            delivery.vendor_event,
-            delivery.key,
-            delivery.accepted.verdict(),
-            delivery.reason,
-            delivery.headers,
-            sealed,
-            i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
-            delivery.body_sha256.as_slice(),
-            delivery.traceparent,
-            &ids,
-            &types,
-            &sources,
-            subjects.as_slice() as _,
-            &data,
-        )
-        .fetch_one(&mut *self.db.acquire().await?)
-        .await?;
-        match (row.verdict.as_str(), row.first_id) {
-            ("duplicate", Some(first)) => Ok(Stored::Duplicate {
-                first: first.into(),
-            }),
-            ("conflict", Some(first)) => Ok(Stored::Conflict {
-                first: first.into(),
-            }),
-            _ => Ok(Stored::AsGiven),
-        }
+        let row = Row {
+            id: delivery.id.uuid(),
+            database_id: delivery.tenant.uuid(),
+            trigger_id: delivery.trigger.uuid(),
+            vendor: delivery.vendor.to_owned(),
+            vendor_event: delivery.vendor_event.map(str::to_owned),
+            key: delivery.key.map(str::to_owned),
+            verdict: delivery.accepted.verdict(),
+            reason: delivery.reason.map(str::to_owned),
+            headers: delivery.headers.clone(),
+            body: keyring.seal(slot, delivery.body),
+            body_bytes: i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
+            body_sha256: delivery.body_sha256.to_vec(),
+            traceparent: delivery.traceparent.map(str::to_owned),
+            events: delivery.events.iter().map(NewEvent::row).collect(),
+        };
+        self.deliveries.store(&self.db, row).await
     }
 
     /// Counts a request that was not verified; the first few of an hour are stored as well, without a body. Returns how many

@@ -8,6 +8,7 @@ pub mod broker;
 pub mod deploys;
 pub mod dispatch;
 pub mod ensure;
+mod group;
 pub mod inbox;
 mod keyring;
 pub mod outbox;
@@ -24,12 +25,16 @@ pub use keyring::{Keyring, KeyringError, SealedError, Slot};
 #[derive(Debug, Clone)]
 pub struct Store {
     db: SystemDb,
+    deliveries: group::Group,
 }
 
 impl Store {
     /// The store of this database.
     #[must_use]
-    pub const fn new(db: SystemDb) -> Self {
-        Self { db }
+    pub fn new(db: SystemDb) -> Self {
+        Self {
+            db,
+            deliveries: group::Group::default(),
+        }
     }
 }

@@ -1,0 +1,218 @@
+//! Deliveries are written in groups: whatever arrives while one group is being written goes into the next, so that one
+//! alone pays no wait and many share a statement and a commit.
+
+use std::sync::{Arc, OnceLock};
+
+use database::SystemDb;
+use model::DeliveryId;
+use serde_json::Value;
+use sqlx::types::Json;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::inbox::Stored;
+
+/// Deliveries in one group.
+const GROUP_MAX: usize = 64;
+/// A group takes no more once its bodies have this many bytes.
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Groups that are being written at a time: one that waits for another process's key does not hold up the rest.
+const GROUPS_MAX: usize = 2;
+/// Deliveries that may wait. More wait with their senders.
+const WAITING_MAX: usize = 256;
+
+/// A delivery as its row will be.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) id: Uuid,
+    pub(crate) database_id: Uuid,
+    pub(crate) trigger_id: Uuid,
+    pub(crate) vendor: String,
+    pub(crate) vendor_event: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) verdict: &'static str,
+    pub(crate) reason: Option<String>,
+    pub(crate) headers: Value,
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_bytes: i64,
+    pub(crate) body_sha256: Vec<u8>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) events: Vec<EventRow>,
+}
+
+/// An event of a delivery as its row will be.
+#[derive(Debug)]
+pub(crate) struct EventRow {
+    pub(crate) id: Uuid,
+    pub(crate) ty: String,
+    pub(crate) source: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) data: String,
+}
+
+/// Hands deliveries to the one who writes them. Cheap to clone; the writer ends with the last clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    waiting: Arc<OnceLock<mpsc::Sender<Asked>>>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    row: Row,
+    tell: oneshot::Sender<Result<Stored, sqlx::Error>>,
+}
+
+impl Group {
+    /// Stores a delivery. It is durable when this returns.
+    pub(crate) async fn store(&self, db: &SystemDb, row: Row) -> Result<Stored, sqlx::Error> {
+        let waiting = self.waiting.get_or_init(|| {
+            let (waiting, asked) = mpsc::channel(WAITING_MAX);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the last clone of the store"
+            )]
+            tokio::spawn(write_groups(db.clone(), asked));
+            waiting
+        });
+        let (tell, told) = oneshot::channel();
+        let gone = || sqlx::Error::WorkerCrashed;
+        waiting
+            .send(Asked { row, tell })
+            .await
+            .map_err(|_| gone())?;
+        told.await.map_err(|_| gone())?
+    }
+}
+
+async fn write_groups(db: SystemDb, mut asked: mpsc::Receiver<Asked>) {
+    let writers = Arc::new(Semaphore::new(GROUPS_MAX));
+    while let Some(first) = asked.recv().await {
+        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else {
+            return;
+        };
+        let mut bytes = first.row.body.len();
+        let mut group = vec![first];
+        while group.len() < GROUP_MAX
+            && bytes < GROUP_BYTES_MAX
+            && let Ok(next) = asked.try_recv()
+        {
+            bytes += next.row.body.len();
+            group.push(next);
+        }
+        let db = db.clone();
+        #[expect(clippy::disallowed_methods, reason = "those who asked wait for it")]
+        tokio::spawn(async move {
+            write(&db, group).await;
+            drop(writer);
+        });
+    }
+}
+
+async fn write(db: &SystemDb, group: Vec<Asked>) {
+    let (rows, tells): (Vec<_>, Vec<_>) = group
+        .into_iter()
+        .map(|asked| (asked.row, asked.tell))
+        .unzip();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let failed = match accept(db, &rows).await {
+        Ok(stored) => {
+            for (id, tell) in ids.iter().zip(tells) {
+                let found = stored.iter().find(|(stored, _)| stored == id);
+                // Every delivery that was asked for has a row; who asked may have gone.
+                tell.send(found.map_or(Err(sqlx::Error::RowNotFound), |(_, stored)| Ok(*stored)))
+                    .ok();
+            }
+            return;
+        }
+        Err(error) => error,
+    };
+    if tells.len() == 1 || database::is_passing(&failed) {
+        // Whether it is there is not known, and each sender is told to send again.
+        let text = failed.to_string();
+        let mut failed = Some(failed);
+        for tell in tells {
+            let error = failed.take().unwrap_or_else(|| {
+                sqlx::Error::Protocol(format!("with others in one group: {text}"))
+            });
+            tell.send(Err(error)).ok();
+        }
+        return;
+    }
+    // One of them is at fault: each is written alone, so that it fails alone.
+    for (row, tell) in rows.into_iter().zip(tells) {
+        let stored = accept(db, &[row]).await;
+        tell.send(stored.and_then(|stored| {
+            stored
+                .first()
+                .map(|(_, stored)| *stored)
+                .ok_or(sqlx::Error::RowNotFound)
+        }))
+        .ok();
+    }
+}
+
+/// One statement for all.
+async fn accept(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx::Error> {
+    fn all<T>(rows: &[Row], of: impl Fn(&Row) -> T) -> Vec<T> {
+        rows.iter().map(of).collect()
+    }
+    fn each<T>(rows: &[Row], of: impl Fn(&Row, &EventRow) -> T) -> Vec<T> {
+        rows.iter()
+            .flat_map(|row| {
+                row.events
+                    .iter()
+                    .map(|event| of(row, event))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+    let vendor_events = all(rows, |row| row.vendor_event.clone());
+    let keys = all(rows, |row| row.key.clone());
+    let verdicts = all(rows, |row| row.verdict.to_owned());
+    let reasons = all(rows, |row| row.reason.clone());
+    let headers = all(rows, |row| Json(row.headers.clone()));
+    let traceparents = all(rows, |row| row.traceparent.clone());
+    let subjects = each(rows, |_, event| event.subject.clone());
+    let bodies: Vec<&[u8]> = rows.iter().map(|row| row.body.as_slice()).collect();
+    let stored = sqlx::query!(
+        r#"
+        select delivery_id as "id!", verdict::text as "verdict!", first_id
+        from switchyard.accept_deliveries(
+            $1, $2, $3, $4, $5::text[], $6::text[], $7, $8::text[], $9::jsonb[], $10::bytea[], $11, $12, $13::text[],
+            $14, $15, $16, $17, $18::text[], $19
+        )
+        "#,
+        &all(rows, |row| row.id),
+        &all(rows, |row| row.database_id),
+        &all(rows, |row| row.trigger_id),
+        &all(rows, |row| row.vendor.clone()),
+        vendor_events.as_slice() as _,
+        keys.as_slice() as _,
+        &verdicts,
+        reasons.as_slice() as _,
+        headers.as_slice() as _,
+        bodies.as_slice() as _,
+        &all(rows, |row| row.body_bytes),
+        &all(rows, |row| row.body_sha256.clone()),
+        traceparents.as_slice() as _,
+        &each(rows, |row, _| row.id),
+        &each(rows, |_, event| event.id),
+        &each(rows, |_, event| event.ty.clone()),
+        &each(rows, |_, event| event.source.clone()),
+        subjects.as_slice() as _,
+        &each(rows, |_, event| event.data.clone()),
+    )
+    .fetch_all(&mut *db.acquire().await?)
+    .await?;
+    Ok(stored
+        .into_iter()
+        .map(|row| {
+            let stored = match (row.verdict.as_str(), row.first_id.map(DeliveryId::from)) {
+                ("duplicate", Some(first)) => Stored::Duplicate { first },
+                ("conflict", Some(first)) => Stored::Conflict { first },
+                _ => Stored::AsGiven,
+            };
+            (row.id, stored)
+        })
+        .collect())
+}
