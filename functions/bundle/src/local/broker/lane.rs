@@ -1,6 +1,7 @@
 //! The deliveries of one Trigger.
 //!
-//! Events come from the Broker's writer the moment they are rows and are sent at once. Memory is bounded: what does not fit
+//! Events come from the Broker's writer while they are being written and are sent at once; what became of them is
+//! recorded when they are rows. Memory is bounded: what does not fit
 //! stays in the database, and the lane fetches it when there is room, as it does at the start with what an earlier run left.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -49,6 +50,8 @@ struct Shared {
     in_hand: Mutex<InHand>,
     /// Something is only in the database.
     behind: AtomicBool,
+    /// Something that did not fit may not be a row yet: to be looked for again when it is.
+    overflowed: AtomicBool,
     wake: Notify,
 }
 
@@ -72,17 +75,32 @@ pub(super) fn channel() -> (LaneHandle, mpsc::Receiver<Arc<Event>>) {
         in_hand: Mutex::default(),
         // Whatever an earlier run left.
         behind: AtomicBool::new(true),
+        overflowed: AtomicBool::new(false),
         wake: Notify::new(),
     };
     (LaneHandle(Arc::new(shared)), receiver)
 }
 
 impl LaneHandle {
-    /// Gives an event that is a row to the lane; never waits.
+    /// Gives an event to the lane; never waits. One that does not fit is fetched when it is a row.
     pub(super) fn offer(&self, event: Arc<Event>) {
         if self.0.inbox.try_send(event).is_err() {
+            self.overflow();
+        }
+    }
+
+    /// Says that what was offered is rows now.
+    pub(super) fn written(&self) {
+        if self.0.overflowed.swap(false, Ordering::AcqRel) {
             self.fall_behind();
         }
+    }
+
+    /// An event does not fit. If it is a row it is fetched from now on, and else when [`LaneHandle::written`] is called:
+    /// in this order, so that one of the two finds it.
+    fn overflow(&self) {
+        self.0.overflowed.store(true, Ordering::Release);
+        self.fall_behind();
     }
 
     /// The end of a delivery is recorded: it will not be fetched again.
@@ -221,7 +239,7 @@ impl Lane {
 
     fn take(&mut self, event: Arc<Event>) {
         if self.handle.room() == 0 {
-            self.handle.fall_behind();
+            self.handle.overflow();
         } else if self.handle.hold(&event) {
             let progress = DeliveryProgress::default();
             self.ready.push_back(Delivery { event, progress });
@@ -290,6 +308,8 @@ impl Lane {
             let (id, to) = (delivery.event.id, Arc::clone(&self.to));
             let task = self.running.spawn(async move {
                 let outcome = to.attempt(&delivery).await;
+                // What is recorded of it needs the row that it is recorded in.
+                delivery.event.written.cancelled().await;
                 (delivery, outcome)
             });
             self.running_ids.insert(task.id(), id);

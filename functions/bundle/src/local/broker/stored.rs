@@ -4,6 +4,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use events::{Decoded, Limits, Message};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Headers beside the event's own that travel with it, by name or by beginning, as on a cluster.
@@ -18,6 +19,8 @@ pub(super) struct Event {
     pub(super) body: Bytes,
     /// How many brokers a reply may still go through.
     pub(super) ttl: i32,
+    /// Fires when it is known whether it is a row. It may be on its way before, its end is recorded after.
+    pub(super) written: CancellationToken,
 }
 
 impl Event {
@@ -40,6 +43,7 @@ impl Event {
             headers,
             body,
             ttl,
+            written: CancellationToken::new(),
         }
     }
 
@@ -52,11 +56,14 @@ impl Event {
                 HeaderValue::from_str(value).ok()?,
             ))
         });
+        let written = CancellationToken::new();
+        written.cancel();
         Self {
             id,
             headers: headers.collect(),
             body: body.into(),
             ttl,
+            written,
         }
     }
 

@@ -96,6 +96,11 @@ impl Writing {
         let mut waiting = Vec::with_capacity(batch.len());
         for (accept, answer) in batch {
             rows.push(accept.row);
+            // On its way while it is written: the sender is answered only when it is a row, so that nothing which was
+            // acknowledged is lost, and one that is not kept is sent again, as after any lost answer.
+            for lane in &accept.lanes {
+                lane.offer(Arc::clone(&accept.event));
+            }
             waiting.push((accept.event, accept.lanes, answer));
         }
         let result = self.store.broker_accept(self.durable, &rows).await;
@@ -107,10 +112,9 @@ impl Writing {
             );
         }
         for (event, lanes, answer) in waiting {
-            if result.is_ok() {
-                for lane in lanes {
-                    lane.offer(Arc::clone(&event));
-                }
+            event.written.cancel();
+            for lane in lanes {
+                lane.written();
             }
             // A sender that has gone is not told; it will send the event again.
             answer
