@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use model::{BindingId, Check, EventId, JobId, TenantId, TriggerId, WorkloadId};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::Store;
 
@@ -60,6 +63,30 @@ pub struct StoredBinding {
     pub source: String,
 }
 
+/// A binding as the look-up tells it.
+#[derive(Debug, Deserialize)]
+struct BindingRow {
+    id: Uuid,
+    filter: Map<String, Value>,
+    overrides: Map<String, Value>,
+    enabled: bool,
+    workload: Uuid,
+    source: String,
+}
+
+impl From<BindingRow> for StoredBinding {
+    fn from(row: BindingRow) -> Self {
+        Self {
+            id: row.id.into(),
+            filter: row.filter,
+            overrides: row.overrides,
+            enabled: row.enabled,
+            workload: row.workload.into(),
+            source: row.source,
+        }
+    }
+}
+
 /// What a binding made of an event.
 #[derive(Debug, Clone)]
 pub enum Decision {
@@ -111,19 +138,29 @@ impl Store {
         &self,
         id: EventId,
     ) -> Result<Option<StoredEvent>, sqlx::Error> {
-        let mut conn = self.db.acquire().await?;
+        // One look-up for all of it: an event on its way to its jobs waits for every round trip.
         let event = sqlx::query!(
             r#"
             select e.database_id, e.type as ty, e.data::text as "data!", e.depth, e.traceparent,
                 e.dispatched_at is not null as "dispatched!",
-                t.id as "trigger_id?", t.kind as "kind?", t.config as "config?", t.enabled as "enabled?"
+                t.id as "trigger_id?", t.kind as "kind?", t.config as "config?", t.enabled as "enabled?",
+                b.bindings as "bindings!: Json<Vec<BindingRow>>"
             from switchyard.events e
             left join switchyard.triggers t on t.database_id = e.database_id and t.id = e.trigger_id
+            cross join lateral (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'id', b.id, 'filter', b.filter, 'overrides', b.overrides, 'enabled', b.enabled,
+                    'workload', b.workload_id, 'source', w.source
+                ) order by b.position, b.id), '[]') as bindings
+                from switchyard.bindings b
+                join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
+                where b.database_id = e.database_id and b.trigger_id = e.trigger_id
+            ) b
             where e.id = $1
             "#,
             id.uuid()
         )
-        .fetch_optional(&mut *conn)
+        .fetch_optional(&mut *self.db.acquire().await?)
         .await?;
         let Some(event) = event else { return Ok(None) };
         let trigger = match (event.trigger_id, event.kind, event.config, event.enabled) {
@@ -135,31 +172,12 @@ impl Store {
             }),
             _ => None,
         };
-        let bindings = sqlx::query!(
-            r#"
-            select b.id, b.filter, b.overrides, b.enabled, b.workload_id, w.source
-            from switchyard.bindings b
-            join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
-            where b.database_id = $1 and b.trigger_id = $2
-            order by b.position, b.id
-            "#,
-            event.database_id,
-            event.trigger_id
-        )
-        .fetch_all(&mut *conn)
-        .await?
-        .into_iter()
-        .map(|row| {
-            Ok(StoredBinding {
-                id: row.id.into(),
-                filter: object(row.filter)?,
-                overrides: object(row.overrides)?,
-                enabled: row.enabled,
-                workload: row.workload_id.into(),
-                source: row.source,
-            })
-        })
-        .collect::<Result<_, sqlx::Error>>()?;
+        let bindings = event
+            .bindings
+            .0
+            .into_iter()
+            .map(StoredBinding::from)
+            .collect();
         Ok(Some(StoredEvent {
             id,
             tenant: event.database_id.into(),
