@@ -1,7 +1,5 @@
 //! One job: a deploy of what the branch has now, or a way back to an earlier revision.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 use blobs::{BlobPath, site::MANIFEST};
 use host::{Ctx, Job, Outcome, TaskError};
@@ -260,31 +258,19 @@ fn not_built(error: BuildError) -> TaskError {
     }
 }
 
-/// Asks until the database answers, for as long as there is use in it: a restart of the database costs no attempt. What
-/// is asked changes nothing, or is fenced by the epoch; a lease that ends meanwhile drops this future.
+/// What the database answers, asked again while it is away. What is asked changes nothing, or is fenced by the epoch; a
+/// lease that ends meanwhile drops this future.
 async fn answered<T, F>(ask: impl Fn() -> F) -> Result<T, TaskError>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
-    const TRY_FOR: Duration = Duration::from_secs(30);
-    const TRY_WAIT: Duration = Duration::from_millis(250);
-    let started = Instant::now();
-    loop {
-        match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if !database::is_passing(&error) => {
-                return Err(TaskError::fail(
-                    anyhow!(error).context("the database refused"),
-                ));
-            }
-            Err(error) if started.elapsed() >= TRY_FOR => {
-                return Err(TaskError::retry(
-                    anyhow!(error).context("the database does not answer"),
-                ));
-            }
-            Err(_) => tokio::time::sleep(TRY_WAIT).await,
+    database::answered(ask).await.map_err(|error| {
+        if database::is_passing(&error) {
+            TaskError::retry(anyhow!(error).context("the database does not answer"))
+        } else {
+            TaskError::fail(anyhow!(error).context("the database refused"))
         }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! Which one works is decided by the Postgres role that the process was given, not by this crate: under the role
 //! `switchyard_tenant` the queue's functions are refused by the database, whatever the code tries.
 
+mod answered;
 mod connect;
 mod migrate;
 mod system;
 mod tenant;
 
+pub use answered::answered;
 pub use connect::{Connect, ConnectError, is_passing};
 pub use migrate::{MIGRATOR, MigrateError, migrate};
 pub use system::SystemDb;

@@ -402,28 +402,16 @@ async fn release(ctx: &Ctx, hold: Hold) -> Option<FinishReport> {
     }
 }
 
-/// Asks until the database answers, for as long as there is use in it: every such call is fenced and may be repeated.
+/// What became of a call that is fenced; nothing when the queue refused it or did not answer for too long.
 async fn again<F, Fut>(ask: F) -> Option<FinishReport>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<FinishReport, sqlx::Error>>,
 {
-    const TRY_FOR: Duration = Duration::from_secs(30);
-    const TRY_WAIT: Duration = Duration::from_millis(250);
-    let started = Instant::now();
-    loop {
-        match ask().await {
-            Ok(report) => return Some(report),
-            Err(error) if database::is_passing(&error) && started.elapsed() < TRY_FOR => {
-                tokio::time::sleep(TRY_WAIT).await;
-            }
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the queue refused"
-                );
-                return None;
-            }
-        }
-    }
+    database::answered(ask)
+        .await
+        .inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "the queue refused");
+        })
+        .ok()
 }

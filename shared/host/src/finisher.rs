@@ -1,8 +1,6 @@
 //! Records ends in batches: whatever ends while a batch is being written goes into the next one, so that one job pays no
 //! wait and many share a commit.
 
-use std::time::Duration;
-
 use model::{FinishReport, JobId};
 use queue::{Finish, Queue};
 use tokio::sync::{mpsc, oneshot};
@@ -11,10 +9,6 @@ use tokio::sync::{mpsc, oneshot};
 const BATCH_MAX: usize = 500;
 /// Ends that may wait.
 const WAITING_MAX: usize = 2000;
-/// How long an end is tried to be recorded while the database does not answer. Longer than that the lease is over and
-/// the job another's.
-const TRY_FOR: Duration = Duration::from_secs(30);
-const TRY_WAIT: Duration = Duration::from_millis(250);
 
 /// Hands ends to the one who writes them.
 #[derive(Debug, Clone)]
@@ -57,29 +51,23 @@ async fn write(queue: Queue, mut waiting: mpsc::Receiver<(Finish, oneshot::Sende
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let (finishes, tells): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let started = tokio::time::Instant::now();
-        let reports = loop {
-            match queue.finish(&finishes).await {
-                Ok(reports) => break reports,
-                Err(error) if database::is_passing(&error) && started.elapsed() < TRY_FOR => {
-                    tokio::time::sleep(TRY_WAIT).await;
-                }
-                Err(error) if !database::is_passing(&error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a batch of {} ends was refused",
-                        finishes.len()
-                    );
-                    break one_by_one(&queue, &finishes).await;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "{} ends could not be recorded; their jobs are taken back when their leases are over",
-                        finishes.len()
-                    );
-                    break Vec::new();
-                }
+        let reports = match database::answered(|| queue.finish(&finishes)).await {
+            Ok(reports) => reports,
+            Err(error) if !database::is_passing(&error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a batch of {} ends was refused",
+                    finishes.len()
+                );
+                one_by_one(&queue, &finishes).await
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "{} ends could not be recorded; their jobs are taken back when their leases are over",
+                    finishes.len()
+                );
+                Vec::new()
             }
         };
         for (finish, tell) in finishes.iter().zip(tells) {

@@ -1,5 +1,7 @@
 //! The function as it is served: jobs go in, wake-ups come, a site is there.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use events::{EventType, encode_binary};
