@@ -1036,22 +1036,17 @@ begin
         perform switchyard.note_job(
             v_job, 'lease_over', jsonb_build_object('state', v_job.state, 'worker', v_job.worker)
         );
+        v_why := case
+            when v_job.state = 'waiting' then 'no answer before its deadline'
+            when v_job.attempt_until <= v_job.lease_until then 'the attempt took longer than its task allows'
+            else 'its worker went away'
+        end;
         if v_job.state = 'waiting' and v_job.waiting = 'approval' then
             perform switchyard.count_again(v_job);
             perform switchyard.end_job(v_job, 'dead', 'rejected: nobody decided in time', null);
         elsif v_job.state <> 'cancelling' and v_job.attempts >= v_job.attempts_max then
-            v_why := case
-                when v_job.state = 'waiting' then 'no answer before its deadline'
-                when v_job.attempt_until <= v_job.lease_until then 'the attempt took longer than its task allows'
-                else 'its worker went away'
-            end;
             perform switchyard.end_job(v_job, 'dead', v_why || ', ' || v_job.attempts || ' of ' || v_job.attempts_max || ' attempts used', null);
         else
-            v_why := case
-                when v_job.state = 'waiting' then 'no answer before its deadline'
-                when v_job.attempt_until <= v_job.lease_until then 'the attempt took longer than its task allows'
-                else 'its worker went away'
-            end;
             perform switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, v_why, true);
         end if;
     end loop;
