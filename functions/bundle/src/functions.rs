@@ -5,12 +5,18 @@ use host::Function;
 /// Every function of this version. The parity test compares it with `knative/` and `triggers/`.
 pub const FUNCTIONS: &[Function] = &[
     api::FUNCTION,
+    callback::FUNCTION,
+    cron_metrics::FUNCTION,
     cron_reap::FUNCTION,
     cron_republish::FUNCTION,
+    cron_retention::FUNCTION,
+    cron_schedules::FUNCTION,
     dispatch::FUNCTION,
     portal::FUNCTION,
     relay::FUNCTION,
     site::FUNCTION,
+    task_bulk::FUNCTION,
+    task_http::FUNCTION,
     task_static::FUNCTION,
     webhook_gitea::FUNCTION,
     webhook_github::FUNCTION,

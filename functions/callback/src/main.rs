@@ -1,0 +1,5 @@
+//! `callback` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(callback::FUNCTION)
+}
