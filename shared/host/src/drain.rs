@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 
 use crate::finisher::Finisher;
 use crate::leases::{Lease, Leases};
+use crate::tasks::Serves;
 use crate::{Ctx, Job, JobLog, Outcome, Routes, TaskError};
 
 /// How long a handler may take to stop when its job is cancelled or the process has to leave.
@@ -39,14 +40,30 @@ where
     F: Fn(Ctx, Job<S>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Outcome, TaskError>> + Send + 'static,
 {
+    routes(policy, Serves::Own, run)
+}
+
+/// The routes of whoever works on jobs, its own task's or those of other people's functions.
+pub(crate) fn routes<S, F, Fut>(policy: TaskPolicy, serves: Serves, run: F) -> Routes
+where
+    S: DeserializeOwned + Send + 'static,
+    F: Fn(Ctx, Job<S>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Outcome, TaskError>> + Send + 'static,
+{
     let worker: Arc<OnceLock<Worker>> = Arc::default();
     let handler = move |State(ctx): State<Ctx>, Received(message): Received| {
-        let worker = worker.get_or_init(|| Worker::start(&ctx, policy)).clone();
+        let worker = worker
+            .get_or_init(|| Worker::start(&ctx, policy, serves.clone()))
+            .clone();
         let run = run.clone();
         async move {
             match message.ty().parse() {
                 Ok(EventType::JobQueued) => match message.json::<JobQueued>() {
-                    Ok(wakeup) if wakeup.task == ctx.function() => {
+                    // Its jobs were given to somebody else's function, or came back from there.
+                    Ok(wakeup) if worker.serves.leaves(&ctx, &wakeup, &message) => {
+                        Reply::Ack.into_response()
+                    }
+                    Ok(wakeup) if worker.serves.takes(&ctx, &wakeup) => {
                         // Work does not hang on the request that woke it: who sent it may hang up, and a stop waits for it.
                         let drain = worker.drain(ctx.clone(), run);
                         ctx.spawn(drain.instrument(tracing::Span::current()))
@@ -82,12 +99,13 @@ fn never(problem: String) -> Response {
 struct Worker {
     slots: Arc<Semaphore>,
     policy: TaskPolicy,
+    serves: Serves,
     leases: Leases,
     finisher: Finisher,
 }
 
 impl Worker {
-    fn start(ctx: &Ctx, policy: TaskPolicy) -> Self {
+    fn start(ctx: &Ctx, policy: TaskPolicy, serves: Serves) -> Self {
         let leases = Leases::default();
         let (finisher, writing) = Finisher::new(ctx.queue().clone());
         // Neither is waited for at the stop: leases end when nothing is held, the finisher when nobody can finish.
@@ -102,6 +120,7 @@ impl Worker {
         Self {
             slots: Arc::new(Semaphore::new(policy.slots)),
             policy,
+            serves,
             leases,
             finisher,
         }
@@ -127,11 +146,7 @@ impl Worker {
             }
             let claimed_at = Instant::now();
             let limit = i32::try_from(slots.len()).unwrap_or(i32::MAX);
-            let tasks = [ctx.function().to_owned()];
-            let claimed = ctx
-                .queue()
-                .claim(ctx.worker(), &tasks, limit, ctx.timing().lease)
-                .await;
+            let claimed = self.claim(&ctx, limit).await;
             let jobs = match claimed {
                 Ok(jobs) => jobs,
                 Err(error) => {
@@ -181,6 +196,17 @@ impl Worker {
         }
         while running.join_next().await.is_some() {}
         Reply::Ack.into_response()
+    }
+
+    /// Claims jobs of the tasks that are served.
+    async fn claim(&self, ctx: &Ctx, limit: i32) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+        let tasks = self.serves.tasks(ctx).await?;
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        ctx.queue()
+            .claim(ctx.worker(), &tasks, limit, ctx.timing().lease)
+            .await
     }
 
     /// A free slot, unless the slice is over or the process has to leave.

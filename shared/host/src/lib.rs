@@ -5,7 +5,7 @@
 //! blobs, clock …) and the [`Env`] (that function's settings). The same function is served by [`main`] on Knative, by
 //! `lambda_http` on AWS Lambda, and by the local runtime in one process with all others.
 //!
-//! Frames for the kinds of function: [`task`], [`reconciler`], [`subscriber`], [`background`], or a plain router.
+//! Frames for the kinds of function: [`task`], [`tasks()`], [`reconciler`], [`subscriber`], [`background`], or a plain router.
 
 mod background;
 mod ctx;
@@ -20,6 +20,7 @@ mod process;
 mod reconciler;
 mod serve;
 mod subscriber;
+mod tasks;
 mod telemetry;
 mod trace;
 
@@ -34,5 +35,6 @@ pub use process::{EXIT_SETTINGS, main};
 pub use reconciler::reconciler;
 pub use serve::{GRACE, ServeLimits, serve};
 pub use subscriber::{EventError, subscriber};
+pub use tasks::tasks;
 pub use telemetry::{LogFormat, init_telemetry};
 pub use trace::Traceparent;

@@ -1,0 +1,80 @@
+//! The frame of a function that works on the jobs of other people's functions: which tasks those are it looks up, so that
+//! a task changes hands by a change of its row.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use events::{Message, Value};
+use model::{JobQueued, TaskPolicy};
+use serde::de::DeserializeOwned;
+
+use crate::{Ctx, Job, Outcome, Routes, TaskError, drain};
+
+/// What wake-ups say of who works on their task, as an extension of that name.
+const EXECUTOR: &str = "executor";
+/// Somebody else's function, called by one of ours.
+const EXTERNAL: &str = "external";
+
+type Found = Pin<Box<dyn Future<Output = Result<Vec<String>, sqlx::Error>> + Send>>;
+
+/// Whose jobs a function works on.
+#[derive(Clone)]
+pub(crate) enum Serves {
+    /// Those of the task that has the function's name.
+    Own,
+    /// Those of the tasks that this finds; asked before each claim.
+    Found(Arc<dyn Fn(Ctx) -> Found + Send + Sync>),
+}
+
+/// Works on the jobs of all tasks that `which` finds; it is asked before each claim. `run` is called for each attempt. The
+/// routes take wake-ups of tasks that have an executor outside.
+///
+/// An attempt is dropped after the policy's time at the latest, whatever its own task allows.
+pub fn tasks<S, W, WFut, F, Fut>(policy: TaskPolicy, which: W, run: F) -> Routes
+where
+    S: DeserializeOwned + Send + 'static,
+    W: Fn(Ctx) -> WFut + Send + Sync + 'static,
+    WFut: Future<Output = Result<Vec<String>, sqlx::Error>> + Send + 'static,
+    F: Fn(Ctx, Job<S>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Outcome, TaskError>> + Send + 'static,
+{
+    let which = Arc::new(move |ctx| -> Found { Box::pin(which(ctx)) });
+    drain::routes(policy, Serves::Found(which), run)
+}
+
+impl Serves {
+    /// Whether a wake-up is for this function.
+    pub(crate) fn takes(&self, ctx: &Ctx, wakeup: &JobQueued) -> bool {
+        match self {
+            Self::Own => wakeup.task == ctx.function(),
+            Self::Found(_) => true,
+        }
+    }
+
+    /// Whether a wake-up that came here is for who else works on its task now.
+    pub(crate) fn leaves(&self, ctx: &Ctx, wakeup: &JobQueued, message: &Message) -> bool {
+        let external = message.attribute(EXECUTOR) == Some(Value::from(EXTERNAL));
+        match self {
+            Self::Own => external && wakeup.task == ctx.function(),
+            Self::Found(_) => !external,
+        }
+    }
+
+    /// The tasks whose jobs are claimed.
+    pub(crate) async fn tasks(&self, ctx: &Ctx) -> Result<Vec<String>, sqlx::Error> {
+        match self {
+            Self::Own => Ok(vec![ctx.function().to_owned()]),
+            Self::Found(which) => which(ctx.clone()).await,
+        }
+    }
+}
+
+impl fmt::Debug for Serves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "Own",
+            Self::Found(_) => "Found(..)",
+        })
+    }
+}
