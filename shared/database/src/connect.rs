@@ -6,10 +6,12 @@ use std::time::Duration;
 use model::DatabaseRole;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::guarded::Pool;
 
 /// How long a statement may take. Every statement of ours is bounded by a limit on rows; longer means trouble.
-const STATEMENT_TIMEOUT: &str = "15s";
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A transaction that forgot to end is ended by the server.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
@@ -20,6 +22,14 @@ const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
 /// A connection that lay idle for less is taken for good without asking it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// How long one that lay idle may take to answer before another is opened in its place.
+const PING_MAX: Duration = Duration::from_millis(500);
+
+/// The server ends what it hears nothing of, as when the client's machine is gone.
+const KEEPALIVE_IDLE_SECS: &str = "15";
+const KEEPALIVE_INTERVAL_SECS: &str = "5";
+const KEEPALIVE_COUNT: &str = "3";
+
 /// Where and how to connect.
 #[derive(Debug, Clone)]
 pub struct Connect {
@@ -29,7 +39,8 @@ pub struct Connect {
     pub role: DatabaseRole,
     /// Connections at most.
     pub connections_max: u32,
-    /// How long to wait for one before saying that the database is not available.
+    /// How long to wait for one before saying that the database is not available: a third of it for a free one while as
+    /// many as there may be are in use, the rest for opening one.
     pub acquire_timeout: Duration,
 }
 
@@ -46,21 +57,27 @@ impl Connect {
     ///
     /// # Errors
     /// When the URL cannot be read.
-    pub(crate) fn pool(&self) -> Result<PgPool, ConnectError> {
+    pub(crate) fn pool(&self) -> Result<Pool, ConnectError> {
         let options = PgConnectOptions::from_str(self.url.expose_secret())
             .map_err(ConnectError::Url)?
             .application_name(self.role.postgres())
             .options([
                 ("role", self.role.postgres()),
-                ("statement_timeout", STATEMENT_TIMEOUT),
+                (
+                    "statement_timeout",
+                    &format!("{}ms", STATEMENT_TIMEOUT.as_millis()),
+                ),
                 (
                     "idle_in_transaction_session_timeout",
                     IDLE_IN_TRANSACTION_TIMEOUT,
                 ),
+                ("tcp_keepalives_idle", KEEPALIVE_IDLE_SECS),
+                ("tcp_keepalives_interval", KEEPALIVE_INTERVAL_SECS),
+                ("tcp_keepalives_count", KEEPALIVE_COUNT),
                 ("search_path", "pg_catalog"),
                 ("timezone", "UTC"),
             ]);
-        Ok(PgPoolOptions::new()
+        let pool = PgPoolOptions::new()
             .max_connections(self.connections_max)
             .acquire_timeout(self.acquire_timeout)
             .max_lifetime(LIFETIME_MAX)
@@ -70,12 +87,16 @@ impl Connect {
             .before_acquire(|connection, about| {
                 Box::pin(async move {
                     if about.idle_for >= TRUSTED_IDLE {
-                        connection.ping().await?;
+                        match tokio::time::timeout(PING_MAX, connection.ping()).await {
+                            Ok(answered) => answered?,
+                            Err(_) => return Ok(false),
+                        }
                     }
                     Ok(true)
                 })
             })
-            .connect_lazy_with(options))
+            .connect_lazy_with(options);
+        Ok(Pool::new(pool, self.connections_max, self.acquire_timeout))
     }
 }
 

@@ -6,12 +6,14 @@
 
 mod answered;
 mod connect;
+mod guarded;
 mod migrate;
 mod system;
 mod tenant;
 
 pub use answered::answered;
 pub use connect::{Connect, ConnectError, is_passing};
+pub use guarded::{Conn, Guarded};
 pub use migrate::{MIGRATOR, MigrateError, migrate};
 pub use system::SystemDb;
 pub use tenant::{TenantDb, TenantTx};

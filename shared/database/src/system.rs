@@ -1,16 +1,15 @@
 //! Single statements over all tenants.
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::PgListener;
 
-use crate::{Connect, ConnectError};
+use crate::guarded::Pool;
+use crate::{Conn, Connect, ConnectError};
 
 /// The database as webhooks, dispatch, tasks, reconcilers, relay and site see it: functions that are each one statement
 /// and one transaction, and the narrow grants of `switchyard_system`. It cannot begin a transaction.
 #[derive(Debug, Clone)]
 pub struct SystemDb {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl SystemDb {
@@ -28,8 +27,8 @@ impl SystemDb {
     /// SQL.
     ///
     /// # Errors
-    /// When the database is not available within the acquire timeout.
-    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    /// When the database is not available within the acquire timeout, or too many wait for it.
+    pub async fn acquire(&self) -> Result<Conn, sqlx::Error> {
         self.pool.acquire().await
     }
 
@@ -38,7 +37,7 @@ impl SystemDb {
     /// # Errors
     /// When the database is not available.
     pub async fn listener(&self) -> Result<PgListener, sqlx::Error> {
-        PgListener::connect_with(&self.pool).await
+        PgListener::connect_with(self.pool.raw()).await
     }
 
     /// Whether the database answers.
@@ -47,11 +46,11 @@ impl SystemDb {
     /// When it does not.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         let mut conn = self.acquire().await?;
-        sqlx::Connection::ping(&mut *conn).await
+        sqlx::Connection::ping(&mut **conn).await
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.pool.raw().close().await;
     }
 }

@@ -3,17 +3,16 @@
 use std::ops::{Deref, DerefMut};
 
 use model::TenantId;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{Executor, Postgres};
+use sqlx::Executor;
 
-use crate::{Connect, ConnectError};
+use crate::guarded::{Guarded, Pool};
+use crate::{Conn, Connect, ConnectError};
 
 /// The database as the API and the portal see it: one tenant at a time. Row level security is forced for the role, so
 /// that a statement which forgets the tenant finds nothing rather than everything.
 #[derive(Debug, Clone)]
 pub struct TenantDb {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl TenantDb {
@@ -52,7 +51,7 @@ impl TenantDb {
     ///
     /// # Errors
     /// When the database is not available.
-    pub async fn anonymous(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    pub async fn anonymous(&self) -> Result<Conn, sqlx::Error> {
         self.pool.acquire().await
     }
 
@@ -62,19 +61,19 @@ impl TenantDb {
     /// When it does not.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         let mut conn = self.pool.acquire().await?;
-        sqlx::Connection::ping(&mut *conn).await
+        sqlx::Connection::ping(&mut **conn).await
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.pool.raw().close().await;
     }
 }
 
 /// A tenant's transaction. Dropped without [`TenantTx::commit`] it is rolled back, at the cost of its connection.
 #[derive(Debug)]
 pub struct TenantTx {
-    conn: Option<PoolConnection<Postgres>>,
+    conn: Option<Conn>,
 }
 
 impl TenantTx {
@@ -90,23 +89,23 @@ impl TenantTx {
 }
 
 impl Deref for TenantTx {
-    type Target = PgConnection;
+    type Target = Guarded;
 
-    fn deref(&self) -> &PgConnection {
+    fn deref(&self) -> &Guarded {
         self.conn.as_deref().expect("taken only when it ends")
     }
 }
 
 impl DerefMut for TenantTx {
-    fn deref_mut(&mut self) -> &mut PgConnection {
+    fn deref_mut(&mut self) -> &mut Guarded {
         self.conn.as_deref_mut().expect("taken only when it ends")
     }
 }
 
 impl Drop for TenantTx {
     fn drop(&mut self) {
-        if let Some(conn) = self.conn.take() {
-            drop(conn.detach());
+        if let Some(conn) = &mut self.conn {
+            conn.close_when_dropped();
         }
     }
 }

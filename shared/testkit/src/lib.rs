@@ -14,8 +14,10 @@
 
 mod conformance;
 mod database;
+mod proxy;
 mod server;
 mod template;
 
 pub use conformance::conformance;
 pub use database::{TestDb, database};
+pub use proxy::Proxy;
