@@ -335,12 +335,12 @@ impl Queue {
 
 /// A NUL cannot be stored and means nothing to people; what a program or a vendor said must not keep a job's end from
 /// being recorded.
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
 /// The same for all texts and names in a value.
-fn storable_json(value: serde_json::Value) -> serde_json::Value {
+pub(crate) fn storable_json(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value,

@@ -5,9 +5,12 @@
 //! anything; nothing elsewhere writes a job.
 
 mod enqueue;
+pub mod executors;
 mod hold;
 mod look;
+pub mod measure;
 mod people;
+pub mod reasons;
 
 use database::SystemDb;
 

@@ -5,6 +5,7 @@
 //! one tenant, as people do.
 
 pub mod broker;
+mod callback_token;
 pub mod deploys;
 pub mod dispatch;
 pub mod ensure;
@@ -19,6 +20,7 @@ pub mod trail;
 
 use database::SystemDb;
 
+pub use callback_token::{BadToken, CallbackToken};
 pub use keyring::{Keyring, KeyringError, SealedError, Slot};
 
 /// The store as functions see it. Cheap to clone.
