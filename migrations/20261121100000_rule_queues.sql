@@ -34,8 +34,10 @@ update switchyard.tasks set executor = 'builtin';
 alter table switchyard.lanes
     -- Nobody claims here while one of its pauses lasts.
     add column paused boolean not null default false,
-    -- When it was last turned, or for a lane with a cap, claimed. Who has waited longest comes first.
+    -- When it was last turned or, a lane with a cap, claimed from. Who has waited longest comes first.
     add column served_at timestamptz not null default '-infinity',
+    -- When its fronts were last looked at.
+    add column turned_at timestamptz not null default '-infinity',
     -- The priorities that ready jobs here may have, and for each where they begin: before that run_at there is none. Null
     -- when there are too many to remember; then a claim looks from the beginning.
     add column priorities integer[] default '{}',
@@ -51,7 +53,7 @@ create index lanes_active on switchyard.lanes (id) where active;
 
 -- Only lanes with a cap count what is in flight.
 update switchyard.lanes set in_flight = 0 where cap is null;
-update switchyard.lanes set priorities = null, fronts = null where active;
+
 
 alter table switchyard.jobs
     -- By which name a worker holds it that has no identity of its own: upstream's `locked_by`.

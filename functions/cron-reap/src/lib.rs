@@ -25,20 +25,21 @@ const PARTITION_DAYS: i32 = 7;
 struct Report {
     reaped: i32,
     made_due: i32,
+    /// Lanes without work.
+    rested: i32,
     partitions: i32,
 }
 
 async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
     let queue = ctx.queue();
+    let swept = queue
+        .sweep(BATCH)
+        .await
+        .context("could not take jobs back or make them due")?;
     Ok(Report {
-        reaped: queue
-            .reap(BATCH)
-            .await
-            .context("could not take jobs back")?,
-        made_due: queue
-            .make_due(BATCH)
-            .await
-            .context("could not make jobs due")?,
+        reaped: swept.reaped,
+        made_due: swept.made_due,
+        rested: swept.rested,
         partitions: queue
             .make_partitions(PARTITION_DAYS)
             .await

@@ -1,5 +1,7 @@
 //! Adding jobs.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use model::{JobId, KeyMode, TaskPolicy, TenantId, WorkloadId};
 use sqlx::PgConnection;
@@ -27,6 +29,8 @@ pub struct NewJob<'a> {
     pub workload: Option<WorkloadId>,
     /// Who asked for it.
     pub actor: Option<&'a str>,
+    /// It waits until no other job with its key has come for so long, at most ten times that.
+    pub debounce: Option<Duration>,
 }
 
 impl<'a> NewJob<'a> {
@@ -44,6 +48,7 @@ impl<'a> NewJob<'a> {
             attempts_max: None,
             workload: None,
             actor: None,
+            debounce: None,
         }
     }
 }
@@ -72,7 +77,7 @@ impl Added {
 /// Adds a job, in the caller's transaction if there is one.
 ///
 /// # Errors
-/// When the database does not answer or refuses a value that is too long.
+/// When the database does not answer, or refuses: a value is too long, or the tenant, task or queue is draining.
 pub async fn enqueue(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Added, sqlx::Error> {
     let row = sqlx::query!(
         r#"
@@ -86,7 +91,8 @@ pub async fn enqueue(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Added,
             p_run_at => $8,
             p_attempts_max => $9,
             p_workload_id => $10,
-            p_actor => $11
+            p_actor => $11,
+            p_debounce => make_interval(secs => $12)
         )
         "#,
         job.tenant.uuid(),
@@ -100,6 +106,7 @@ pub async fn enqueue(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Added,
         job.attempts_max,
         job.workload.map(WorkloadId::uuid),
         job.actor,
+        job.debounce.map(|debounce| debounce.as_secs_f64()),
     )
     .fetch_one(conn)
     .await?;

@@ -1,5 +1,7 @@
 //! What the holder of a job may do: everything here carries the epoch.
 
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +10,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::Queue;
+use crate::turn::Turn;
 
 /// The right to write to a job: its id and the number of the claim. A later claim ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +44,10 @@ pub struct ClaimedJob {
     pub traceparent: Option<String>,
     /// How often work led to work on the way here.
     pub depth: i32,
+    /// Smaller comes first, within its lane.
+    pub priority: i32,
+    /// How long it was ready before this claim took it.
+    pub waited: Duration,
 }
 
 /// How a job ended.
@@ -112,20 +119,28 @@ impl Queue {
         limit: i32,
         lease: Duration,
     ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+        let place = tasks.join("\n");
+        let turn = self.turn(&place);
         let rows = sqlx::query!(
             r#"
             select id as "id!", epoch as "epoch!", database_id as "database_id!", task as "task!",
                 payload as "payload!", attempts as "attempts!", attempts_max as "attempts_max!",
-                attempt_until as "attempt_until!", correlation_id, traceparent, depth as "depth!"
-            from switchyard.claim_jobs($1, $2, $3, make_interval(secs => $4))
+                attempt_until as "attempt_until!", correlation_id, traceparent, depth as "depth!",
+                priority as "priority!",
+                extract(epoch from started_at - greatest(run_at, created_at))::float8 as "waited_secs!"
+            from switchyard.claim_jobs($1, $2, $3, make_interval(secs => $4), $5, $6)
             "#,
             worker,
             tasks,
             limit,
             lease.as_secs_f64(),
+            turn.after,
+            turn.used,
         )
         .fetch_all(&mut *self.db.acquire().await?)
         .await?;
+        let served = rows.iter().map(|row| TenantId::from(row.database_id));
+        self.turns().insert(place, turn.next(served));
         Ok(rows
             .into_iter()
             .map(|row| ClaimedJob {
@@ -142,8 +157,20 @@ impl Queue {
                 correlation_id: row.correlation_id,
                 traceparent: row.traceparent,
                 depth: row.depth,
+                priority: row.priority,
+                // A clock that was set back counts as no wait.
+                waited: Duration::try_from_secs_f64(row.waited_secs).unwrap_or_default(),
             })
             .collect())
+    }
+
+    fn turn(&self, place: &str) -> Turn {
+        self.turns().get(place).copied().unwrap_or_default()
+    }
+
+    fn turns(&self) -> MutexGuard<'_, HashMap<String, Turn>> {
+        // What a panic left behind is at worst somebody's turn.
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Renews leases, up to the end of each attempt's time.
@@ -355,12 +382,12 @@ pub(crate) fn storable_json(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-fn columns(holds: &[Hold]) -> (Vec<i64>, Vec<i64>) {
+pub(crate) fn columns(holds: &[Hold]) -> (Vec<i64>, Vec<i64>) {
     holds.iter().map(|hold| (hold.job.0, hold.epoch)).unzip()
 }
 
 /// Reads the state a transition recorded; nothing stands for a hold that was over.
-fn report(state: Option<String>) -> Result<FinishReport, sqlx::Error> {
+pub(crate) fn report(state: Option<String>) -> Result<FinishReport, sqlx::Error> {
     state.map_or(Ok(FinishReport::Stale), |name| {
         name.parse()
             .map(FinishReport::Applied)

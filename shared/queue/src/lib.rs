@@ -4,19 +4,36 @@
 //! statement, names both states, is fenced by the job's epoch and says when it hit nothing. Nothing here decides
 //! anything; nothing elsewhere writes a job.
 
+mod cancel;
+pub mod dead;
 mod enqueue;
 pub mod executors;
 mod hold;
+pub mod lanes;
 mod look;
 pub mod measure;
 mod people;
+mod progress;
 pub mod reasons;
+mod refused;
+pub mod repair;
+pub mod rules;
+mod turn;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use database::SystemDb;
 
+pub use cancel::CancelTry;
 pub use enqueue::{Added, NewJob, enqueue, know_task};
 pub use hold::{Beat, ClaimedJob, Ended, Finish, Hold, Wait};
-pub use look::Claimable;
+pub use look::{Claimable, RunBy, Swept};
+pub use progress::Progress;
+pub use refused::RuleError;
+pub use rules::By;
+
+use turn::Turn;
 
 /// The queue as functions see it. Cheap to clone.
 ///
@@ -25,12 +42,18 @@ pub use look::Claimable;
 #[derive(Debug, Clone)]
 pub struct Queue {
     db: SystemDb,
+    /// Whose turn it is among the tenants, for each set of tasks that is claimed. Kept here and not in the database: a row
+    /// that every claim writes would slow down all of them.
+    turns: Arc<Mutex<HashMap<String, Turn>>>,
 }
 
 impl Queue {
     /// The queue of this database.
     #[must_use]
-    pub const fn new(db: SystemDb) -> Self {
-        Self { db }
+    pub fn new(db: SystemDb) -> Self {
+        Self {
+            db,
+            turns: Arc::default(),
+        }
     }
 }

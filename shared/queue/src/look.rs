@@ -11,8 +11,41 @@ use crate::Queue;
 pub struct Claimable {
     /// Its task.
     pub task: String,
+    /// Who would run it; nothing when nobody of ours would.
+    pub executor: Option<RunBy>,
     /// The job.
     pub job: JobId,
+}
+
+/// What a sweep changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Jobs whose lease or deadline was over.
+    pub reaped: i32,
+    /// Jobs whose time had come.
+    pub made_due: i32,
+    /// Lanes that held no work.
+    pub rested: i32,
+}
+
+/// Which function takes a wake-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunBy {
+    /// The task's own.
+    Builtin,
+    /// `task-http`, which calls somebody's.
+    External,
+}
+
+impl RunBy {
+    /// The extension attribute `executor` of a wake-up.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::External => "external",
+        }
+    }
 }
 
 impl Queue {
@@ -22,18 +55,29 @@ impl Queue {
     /// When the database does not answer.
     pub async fn claimable(&self, per_task: i32) -> Result<Vec<Claimable>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select task as "task!", job_id as "job_id!" from switchyard.claimable_jobs($1)"#,
+            r#"select task as "task!", executor, job_id as "job_id!" from switchyard.claimable_jobs($1)"#,
             per_task
         )
         .fetch_all(&mut *self.db.acquire().await?)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Claimable {
-                task: row.task,
-                job: JobId(row.job_id),
+        rows.into_iter()
+            .map(|row| {
+                Ok(Claimable {
+                    task: row.task,
+                    executor: match row.executor.as_deref() {
+                        None => None,
+                        Some("builtin") => Some(RunBy::Builtin),
+                        Some("external") => Some(RunBy::External),
+                        Some(other) => {
+                            return Err(sqlx::Error::Decode(
+                                format!("claimable_jobs answered {other:?}").into(),
+                            ));
+                        }
+                    },
+                    job: JobId(row.job_id),
+                })
             })
-            .collect())
+            .collect()
     }
 
     /// How long until a job becomes due or a lease ends; zero when one already has, nothing when there is none. By the
@@ -68,6 +112,24 @@ impl Queue {
         sqlx::query_scalar!(r#"select switchyard.reap_jobs($1) as "reaped!""#, limit)
             .fetch_one(&mut *self.db.acquire().await?)
             .await
+    }
+
+    /// What [`Queue::make_due`] and [`Queue::reap`] do, also where nothing is expected, and puts lanes without work to rest.
+    /// Slower; for those who come by seldom.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sweep(&self, limit: i32) -> Result<Swept, sqlx::Error> {
+        sqlx::query_as!(
+            Swept,
+            r#"
+            select switchyard.reap_jobs($1, true) as "reaped!", switchyard.make_due($1, true) as "made_due!",
+                switchyard.rest_lanes($1) as "rested!"
+            "#,
+            limit
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
     }
 
     /// Makes the day partitions of the next `days`. Returns how many were missing.

@@ -161,12 +161,18 @@ impl World {
         let wrong: Vec<Value> = sqlx::query_scalar(
             "with truth as (
                 select l.id,
-                    (select count(*) from switchyard.jobs j where j.lane_id = l.id and (
+                    (select count(*) from switchyard.jobs j where j.lane_id = l.id and l.cap is not null and (
                         j.state in ('running', 'cancelling')
                         or j.state = 'waiting' and (j.waiting <> 'approval' or l.queue_name is not null)
                         or j.state = 'queued' and not j.due and j.id = l.holder
                     )) as in_flight,
                     exists (select from switchyard.jobs j where j.lane_id = l.id and j.state = 'queued' and j.due) as ready,
+                    -- Ready jobs that a claim would not find, for it looks from the fronts on.
+                    (select count(*) from switchyard.jobs j
+                        where j.lane_id = l.id and j.state = 'queued' and j.due and l.priorities is not null
+                          and not coalesce(
+                              j.run_at >= l.fronts[array_position(l.priorities, j.priority)], false
+                          )) as hidden,
                     (select count(*) from switchyard.jobs j
                         where j.lane_id = l.id and j.id = l.holder and j.state = 'queued') as holders
                 from switchyard.lanes l
@@ -176,6 +182,7 @@ impl World {
             join truth t on t.id = l.id
             where l.in_flight <> t.in_flight
                or t.ready and not l.active
+               or t.hidden > 0
                or (l.holder is not null) <> (t.holders = 1)
                or l.queue_name is not null and (l.cap is distinct from 1 or t.in_flight > 1)",
         )

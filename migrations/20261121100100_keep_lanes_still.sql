@@ -1,0 +1,1734 @@
+-- Claims and ends in sets, over lanes that are written seldom. What a claim needs to be fair (whose turn it is) its caller
+-- remembers; what a lane needs to be found (where its ready jobs begin) is moved at most once a second. So a lane can be
+-- claimed by many at once, and a transaction that keeps dead rows alive for hours does not make claims slower.
+set local role switchyard_owner;
+
+-- Who claims, ends jobs or makes lanes goes on beside all others; who changes a cap, a limit or a pause is alone for a
+-- moment, so that what it counts and marks is exact.
+create function switchyard.share_rules() returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+begin atomic
+    select pg_advisory_xact_lock_shared(1398230852, 1);
+end;
+create function switchyard.rule_alone() returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+begin atomic
+    select pg_advisory_xact_lock(1398230852, 1);
+end;
+
+-- The lock that those share who add jobs to a lane while its gate stands like this.
+create function switchyard.gate_lock(p_lane bigint, p_gate boolean) returns bigint
+language sql immutable parallel safe
+return hashtextextended('switchyard.lane', p_lane * 2 + p_gate::integer);
+
+-- Whether something keeps the jobs of a task from starting for this tenant and queue. A task that is paused for everybody is
+-- not asked about here: a claim does not even look at its lanes.
+create function switchyard.is_paused(p_database_id uuid, p_task text, p_queue_name text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select exists (
+        select from switchyard.pauses p
+        where p.kind = 'pause' and p.database_id = p_database_id
+          and (p.task is null or p.task = p_task)
+          and (p.queue_name is null or p.queue_name = p_queue_name)
+    );
+end;
+
+-- Why nothing may be added, or null. Names who drains what since when.
+create function switchyard.draining(p_database_id uuid, p_task text, p_queue_name text) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select
+        case
+            when p.queue_name is not null then 'queue ' || p.queue_name
+            when p.task is not null then 'task ' || p.task
+            else 'the tenant'
+        end
+        || ' is draining since ' || to_char(p.at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC by ' || p.by_whom
+        || coalesce(': ' || p.why, '')
+    from switchyard.pauses p
+    where p.kind = 'drain'
+      and (p.database_id is null or p.database_id = p_database_id)
+      and (p.task is null or p.task = p_task)
+      and (p.queue_name is null or p.queue_name = p_queue_name)
+    order by p.id
+    limit 1;
+end;
+
+drop function switchyard.lane_of(uuid, text, text);
+-- The lane of a job, made when it is the first.
+create function switchyard.lane_of(p_database_id uuid, p_task text, p_queue_name text) returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_id bigint;
+begin
+    loop
+        if p_queue_name is null then
+            select id into v_id from switchyard.lanes
+            where database_id = p_database_id and task = p_task and queue_name is null;
+        else
+            select id into v_id from switchyard.lanes
+            where database_id = p_database_id and queue_name = p_queue_name;
+        end if;
+        if found then
+            return v_id;
+        end if;
+        -- A pause that is being made sees the lane or is seen by it.
+        perform switchyard.share_rules();
+        insert into switchyard.shares (database_id) values (p_database_id) on conflict do nothing;
+        insert into switchyard.lanes (database_id, task, queue_name, cap, paused)
+        values (
+            p_database_id, p_task, p_queue_name, case when p_queue_name is not null then 1 end,
+            switchyard.is_paused(p_database_id, p_task, p_queue_name)
+        )
+        on conflict do nothing;
+    end loop;
+end
+$$;
+
+drop index switchyard.lanes_to_claim;
+-- Which tenants may have work for a task, and whose turn among their queues it is.
+create index lanes_to_claim on switchyard.lanes (task, database_id) where active and not is_full and not paused;
+create index queues_to_claim on switchyard.lanes (task, database_id, served_at, id)
+    where active and not is_full and not paused and queue_name is not null;
+
+-- The ready jobs of a lane in their order, at most so many.
+create function switchyard.ready_jobs(p_lane switchyard.lanes, p_limit integer) returns setof bigint
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    if p_lane.priorities is null then
+        return query
+            select j.id from switchyard.jobs j
+            where j.lane_id = p_lane.id and j.state = 'queued' and j.due
+            order by j.priority, j.run_at, j.id
+            limit p_limit;
+    else
+        return query
+            select j.id
+            from unnest(p_lane.priorities, p_lane.fronts) as u (priority, front)
+            cross join lateral (
+                select j.id from switchyard.jobs j
+                where j.lane_id = p_lane.id and j.priority = u.priority and j.run_at >= u.front
+                  and j.state = 'queued' and j.due
+                order by j.run_at, j.id
+                limit p_limit
+            ) j
+            limit p_limit;
+    end if;
+end
+$$;
+
+-- The job of a named queue that comes next: the one that was begun, if it is ready, and nobody before it.
+create function switchyard.head_job(p_lane switchyard.lanes) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when p_lane.holder is null then (select switchyard.ready_jobs(p_lane, 1))
+        else (select j.id from switchyard.jobs j where j.id = p_lane.holder and j.state = 'queued' and j.due)
+    end;
+end;
+
+-- Which task is at the head of a queue decides whose workers look there, and may itself be paused.
+create or replace function switchyard.head_task(p_lane switchyard.lanes) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when p_lane.queue_name is null then p_lane.task
+        else coalesce((select task from switchyard.jobs where id = switchyard.head_job(p_lane)), p_lane.task)
+    end;
+end;
+
+-- Says that a lane has a ready job with this priority and run_at, after the job has become one in the same transaction.
+-- Writes to the lane only when it sleeps or when the job comes before where its ready jobs are known to begin. The shared
+-- lock lasts until the caller commits: a turn that finds it taken leaves the lane as it is, so that a job which is not yet
+-- visible is not forgotten.
+drop function switchyard.activate_lane(bigint);
+create function switchyard.activate_lane(p_lane bigint, p_priority integer, p_run_at timestamptz) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_gate boolean;
+begin
+    select gate into v_gate from switchyard.lanes where id = p_lane;
+    perform pg_advisory_xact_lock_shared(switchyard.gate_lock(p_lane, v_gate));
+    -- Read again: a turn may have ended while this waited.
+    if exists (
+        select from switchyard.lanes l
+        where l.id = p_lane and l.active and p_run_at >= l.next_front
+          and (l.priorities is null or l.fronts[array_position(l.priorities, p_priority)] <= p_run_at)
+    ) then
+        return;
+    end if;
+    perform switchyard.open_lane(p_lane, p_priority, p_run_at);
+end
+$$;
+
+-- The slow part of the above.
+create function switchyard.open_lane(p_lane bigint, p_priority integer, p_run_at timestamptz) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    -- Beyond this many priorities a claim looks from the beginning.
+    c_priorities_max constant integer := 16;
+    v_lane switchyard.lanes;
+begin
+    select * into v_lane from switchyard.lanes where id = p_lane for update;
+    if v_lane.priorities is not null then
+        select array_agg(k.priority order by k.priority), array_agg(k.front order by k.priority)
+        into v_lane.priorities, v_lane.fronts
+        from (
+            select u.priority, min(u.front) as front
+            from (
+                select * from unnest(v_lane.priorities, v_lane.fronts) as known (priority, front)
+                union all
+                select p_priority, p_run_at
+            ) u
+            group by u.priority
+        ) k;
+        if cardinality(v_lane.priorities) > c_priorities_max then
+            v_lane.priorities := null;
+            v_lane.fronts := null;
+        end if;
+    end if;
+    update switchyard.lanes
+    set active = true,
+        priorities = v_lane.priorities,
+        fronts = v_lane.fronts,
+        next_front = least(next_front, p_run_at)
+    where id = p_lane;
+    if v_lane.queue_name is not null then
+        perform switchyard.look_at_head(p_lane);
+    end if;
+end
+$$;
+
+-- Whose workers should look at a queue, and whether they may, follow from the job at its head.
+create function switchyard.look_at_head(p_lane bigint) returns void
+language sql set search_path = pg_catalog, pg_temp
+begin atomic
+    update switchyard.lanes l
+    set task = h.task, paused = switchyard.is_paused(l.database_id, h.task, l.queue_name)
+    from (
+        select o.id, switchyard.head_task(o) as task from switchyard.lanes o where o.id = p_lane
+    ) h
+    where l.id = h.id
+      and (l.task, l.paused) is distinct from (h.task, switchyard.is_paused(l.database_id, h.task, l.queue_name));
+end;
+
+-- Puts a lane without ready jobs to rest, unless somebody is adding one. True when it rests. The caller holds the row.
+create function switchyard.rest_lane(p_lane bigint) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    if not pg_try_advisory_xact_lock(switchyard.gate_lock(p_lane, false))
+        or not pg_try_advisory_xact_lock(switchyard.gate_lock(p_lane, true))
+    then
+        return false;
+    end if;
+    -- A statement of its own: it sees what was added before the locks were had.
+    update switchyard.lanes l
+    set active = false, priorities = '{}', fronts = '{}'
+    where l.id = p_lane and l.active and not exists (select switchyard.ready_jobs(l, 1));
+    return found;
+end
+$$;
+
+-- Moves the fronts of a lane up to where its ready jobs begin, as far as that is certain, and turns its gate. Certain is
+-- what was so when the gate was last turned: all who added jobs before that are through. Nothing when somebody else is at
+-- it, or one who adds is not through. At most once a second for a lane.
+create function switchyard.turn_lane(p_lane bigint) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_lane switchyard.lanes;
+begin
+    select * into v_lane from switchyard.lanes
+    where id = p_lane and turned_at < clock_timestamp() - interval '1 second'
+    for no key update skip locked;
+    if not found or not pg_try_advisory_xact_lock(switchyard.gate_lock(p_lane, not v_lane.gate)) then
+        return;
+    end if;
+    select array_agg(f.priority order by f.priority), array_agg(f.front order by f.priority)
+    into v_lane.priorities, v_lane.fronts
+    from (
+        select u.priority, greatest(u.front, least(v_lane.next_front, coalesce(j.run_at, v_lane.next_front))) as front
+        from unnest(v_lane.priorities, v_lane.fronts) as u (priority, front)
+        left join lateral (
+            select j.run_at from switchyard.jobs j
+            where j.lane_id = p_lane and j.priority = u.priority and j.run_at >= u.front
+              and j.state = 'queued' and j.due
+            order by j.run_at
+            limit 1
+        ) j on true
+    ) f;
+    update switchyard.lanes
+    set gate = not gate,
+        fronts = case when priorities is null then null else coalesce(v_lane.fronts, '{}') end,
+        -- Who began before this and adds a job only now says so to the lane. Most do both within a second.
+        next_front = now() - interval '1 second',
+        turned_at = clock_timestamp(),
+        served_at = case when cap is null then clock_timestamp() else served_at end
+    where id = p_lane;
+end
+$$;
+
+-- Gives back places in lanes with a cap; one row for each job that left. A queue whose last job has left rests.
+drop function switchyard.leave_lane(bigint);
+create function switchyard.leave_lanes(p_lanes bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_id bigint;
+    v_jobs integer;
+    v_lane switchyard.lanes;
+    v_wake boolean := false;
+begin
+    for v_id, v_jobs in
+        select l.id, n.jobs
+        from (select g.id, count(*)::integer as jobs from unnest(p_lanes) as g (id) group by g.id) n
+        join switchyard.lanes l on l.id = n.id and l.cap is not null
+        order by l.id
+    loop
+        update switchyard.lanes l
+        set in_flight = l.in_flight - v_jobs, holder = null
+        where l.id = v_id
+        returning * into v_lane;
+        if exists (select switchyard.ready_jobs(v_lane, 1)) then
+            if v_lane.queue_name is not null then
+                perform switchyard.look_at_head(v_lane.id);
+            end if;
+            if not v_lane.active then
+                update switchyard.lanes set active = true where id = v_lane.id;
+            end if;
+            v_wake := true;
+        elsif v_lane.queue_name is not null and v_lane.active then
+            perform switchyard.rest_lane(v_lane.id);
+        end if;
+    end loop;
+    if v_wake then
+        perform switchyard.wake_relay('work');
+    end if;
+end
+$$;
+
+-- Gives back what jobs counted for in limits. One row for each job that left.
+create function switchyard.leave_limits(p_database_ids uuid[], p_tasks text[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    if not exists (select from switchyard.limits where in_flight_max is not null) then
+        return;
+    end if;
+    with gone as (
+        select g.database_id, g.task, count(*)::integer as jobs
+        from unnest(p_database_ids, p_tasks) as g (database_id, task)
+        group by g.database_id, g.task
+    ),
+    locked as (
+        select l.id from switchyard.limits l
+        where l.in_flight_max is not null
+          and exists (
+              select from gone g
+              where (l.database_id is null or l.database_id = g.database_id) and (l.task is null or l.task = g.task)
+          )
+        order by l.id
+        for no key update
+    )
+    update switchyard.limits l
+    set in_flight = greatest(l.in_flight - (
+        select sum(g.jobs) from gone g
+        where (l.database_id is null or l.database_id = g.database_id) and (l.task is null or l.task = g.task)
+    ), 0)
+    where l.id in (select id from locked);
+    if found then
+        perform switchyard.wake_relay('work');
+    end if;
+end
+$$;
+
+create or replace function switchyard.end_job(
+    p_job switchyard.jobs, p_state switchyard.job_state, p_reason text, p_result jsonb
+) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform switchyard.share_rules();
+    perform switchyard.archive_job(p_job, p_state, p_reason, p_result);
+    perform switchyard.leave_lanes(array[p_job.lane_id]);
+    perform switchyard.leave_limits(array[p_job.database_id], array[p_job.task]);
+    if p_job.key is not null then
+        -- One may wait behind it, in whatever lane.
+        perform switchyard.wake_relay('work');
+    end if;
+end
+$$;
+
+create or replace function switchyard.end_queued_job(
+    p_job switchyard.jobs, p_state switchyard.job_state, p_reason text
+) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform switchyard.share_rules();
+    perform switchyard.archive_job(p_job, p_state, p_reason, null);
+    if p_job.queue_name is null then
+        return;
+    end if;
+    -- It may hold its queue from an earlier attempt, or have been at its head.
+    update switchyard.lanes
+    set holder = null, in_flight = 0
+    where id = p_job.lane_id and holder = p_job.id;
+    perform switchyard.look_at_head(p_job.lane_id);
+    perform switchyard.wake_relay('work');
+end
+$$;
+
+create or replace function switchyard.archive_job(
+    p_job switchyard.jobs, p_state switchyard.job_state, p_reason text, p_result jsonb
+) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_history switchyard.history;
+begin
+    delete from switchyard.jobs where id = p_job.id and epoch = p_job.epoch;
+    if not found then
+        raise exception 'job % changed while it was archived', p_job.id using errcode = 'serialization_failure';
+    end if;
+    v_history := coalesce((select history from switchyard.tasks where name = p_job.task), 'full');
+    if v_history = 'full' or (v_history = 'failures' and p_state <> 'succeeded') then
+        insert into switchyard.jobs_archive (
+            id, database_id, task, queue_name, key, seq, state, priority, run_at, attempts, attempts_max, epoch,
+            payload, started_at, cancel_requested_at, cancel_requested_by, reason, result, event_id, binding_id,
+            workload_id, replay_of, correlation_id, causation_id, depth, traceparent, actor, created_at,
+            put_off_since, progress
+        ) values (
+            p_job.id, p_job.database_id, p_job.task, p_job.queue_name, p_job.key, p_job.seq, p_state,
+            p_job.priority, p_job.run_at, p_job.attempts, p_job.attempts_max, p_job.epoch, p_job.payload,
+            p_job.started_at, p_job.cancel_requested_at, p_job.cancel_requested_by, p_reason, p_result,
+            p_job.event_id, p_job.binding_id, p_job.workload_id, p_job.replay_of, p_job.correlation_id,
+            p_job.causation_id, p_job.depth, p_job.traceparent, p_job.actor, p_job.created_at,
+            p_job.put_off_since, p_job.progress
+        );
+    end if;
+    perform switchyard.announce_job(
+        case p_state when 'cancelled' then 'dev.switchyard.job.cancelled.v1' else 'dev.switchyard.job.finished.v1' end,
+        p_job, p_state, p_reason
+    );
+end
+$$;
+
+-- Gives a job that waits for approval its place back, so that the ways out of it are those of any other.
+create or replace function switchyard.count_again(p_job switchyard.jobs) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_job.state <> 'waiting' or p_job.waiting <> 'approval' then
+        return;
+    end if;
+    update switchyard.lanes
+    set in_flight = in_flight + 1
+    where id = p_job.lane_id and queue_name is null and cap is not null;
+    perform switchyard.count_in_limits(array[p_job.database_id], array[p_job.task]);
+end
+$$;
+
+-- Counts jobs in the limits that concern them, over a cap if need be. One row for each job.
+create function switchyard.count_in_limits(p_database_ids uuid[], p_tasks text[]) returns void
+language sql set search_path = pg_catalog, pg_temp
+begin atomic
+    with come as (
+        select g.database_id, g.task, count(*)::integer as jobs
+        from unnest(p_database_ids, p_tasks) as g (database_id, task)
+        group by g.database_id, g.task
+    ),
+    locked as (
+        select l.id from switchyard.limits l
+        where l.in_flight_max is not null
+          and exists (
+              select from come g
+              where (l.database_id is null or l.database_id = g.database_id) and (l.task is null or l.task = g.task)
+          )
+        order by l.id
+        for no key update
+    )
+    update switchyard.limits l
+    set in_flight = l.in_flight + (
+        select sum(g.jobs) from come g
+        where (l.database_id is null or l.database_id = g.database_id) and (l.task is null or l.task = g.task)
+    )
+    where l.id in (select id from locked);
+end;
+
+create or replace function switchyard.lock_places(p_jobs bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform switchyard.share_rules();
+    perform from switchyard.job_keys k
+    where (k.database_id, k.key) in (
+        select database_id, key from switchyard.jobs where id = any (p_jobs) and key is not null
+    )
+    order by k.database_id, k.key
+    for update;
+    perform from switchyard.lanes l
+    where l.cap is not null
+      and l.id in (select lane_id from switchyard.jobs where id = any (p_jobs))
+    order by l.id
+    for no key update;
+end
+$$;
+
+drop function switchyard.add_job(
+    uuid, text, jsonb, text, text, switchyard.key_mode, bigint, integer, timestamptz, integer, uuid, uuid, uuid, bigint,
+    text, text, integer, text, text
+);
+-- Adds a job, in the caller's transaction. Returns its id and what became of it: `added`; `superseded` when its key has
+-- seen a newer one (it is recorded as such at once); `kept` when a queued one with its key stays (its id is returned);
+-- `refused` when it comes from an event and its task, tenant or queue is draining (it is recorded as dead, to be replayed).
+-- Anybody else's job is refused with an error then.
+--
+-- p_debounce: it waits until no other job with its key has come for so long, but not longer than ten times that since the
+-- first of them.
+create function switchyard.add_job(
+    p_database_id uuid,
+    p_task text,
+    p_payload jsonb,
+    p_queue_name text default null,
+    p_key text default null,
+    p_key_mode switchyard.key_mode default 'replace',
+    p_seq bigint default null,
+    p_priority integer default 0,
+    p_run_at timestamptz default null,
+    p_attempts_max integer default null,
+    p_event_id uuid default null,
+    p_binding_id uuid default null,
+    p_workload_id uuid default null,
+    p_replay_of bigint default null,
+    p_correlation_id text default null,
+    p_causation_id text default null,
+    p_depth integer default 0,
+    p_traceparent text default null,
+    p_actor text default null,
+    p_debounce interval default null,
+    out job_id bigint,
+    out outcome text
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    c_debounces_max constant integer := 10;
+    v_job switchyard.jobs;
+    v_old switchyard.jobs;
+    v_undecided switchyard.jobs;
+    v_found switchyard.jobs;
+    v_high_water bigint;
+    -- Only where there is a key does it matter which is the newest.
+    v_seq bigint := coalesce(p_seq, case when p_key is null then 0 else nextval('switchyard.accepted') end);
+    v_run_at timestamptz := coalesce(p_run_at, now() + p_debounce, now());
+    v_due boolean := v_run_at <= now();
+    v_lane bigint;
+    v_gate boolean;
+    v_drains boolean;
+    v_refused text;
+    v_attempts_max integer := p_attempts_max;
+    v_put_off_since timestamptz;
+    v_open boolean;
+    v_armed boolean;
+begin
+    if p_queue_name is null then
+        select l.id, l.gate, exists (select from switchyard.pauses where kind = 'drain') into v_lane, v_gate, v_drains
+        from switchyard.lanes l
+        where l.database_id = p_database_id and l.task = p_task and l.queue_name is null;
+    end if;
+    if v_lane is null then
+        v_lane := switchyard.lane_of(p_database_id, p_task, p_queue_name);
+        select l.gate, exists (select from switchyard.pauses where kind = 'drain') into v_gate, v_drains
+        from switchyard.lanes l
+        where l.id = v_lane;
+    end if;
+    if v_drains then
+        v_refused := switchyard.draining(p_database_id, p_task, p_queue_name);
+        if v_refused is not null and p_event_id is null then
+            raise exception '%', v_refused
+                using errcode = 'object_in_use', hint = 'Add it again when it is resumed, or somewhere else.';
+        end if;
+    end if;
+    if v_attempts_max is null then
+        select attempts_max into v_attempts_max from switchyard.tasks where name = p_task;
+    end if;
+
+    if p_key is not null and v_refused is null then
+        -- Locks the key until the caller commits: jobs of one key are added one after the other.
+        insert into switchyard.job_keys as k (database_id, key, high_water)
+        values (p_database_id, p_key, v_seq)
+        on conflict (database_id, key) do update set high_water = greatest(k.high_water, excluded.high_water)
+        returning high_water into v_high_water;
+
+        -- In one statement: one that is approved meanwhile is found as the queued one that it has become.
+        for v_found in
+            select * from switchyard.jobs
+            where database_id = p_database_id and key = p_key
+              and (state = 'queued' or state = 'waiting' and waiting = 'approval')
+            order by id
+            for update
+        loop
+            if v_found.state = 'queued' then
+                v_old := v_found;
+            else
+                v_undecided := v_found;
+            end if;
+        end loop;
+        if v_old.id is not null and v_high_water = v_seq then
+            if p_debounce is not null then
+                v_put_off_since := coalesce(v_old.put_off_since, v_old.created_at);
+                v_run_at := least(v_run_at, v_put_off_since + p_debounce * c_debounces_max);
+                v_due := v_run_at <= now();
+            end if;
+            case p_key_mode
+            when 'ignore' then
+                job_id := v_old.id;
+                outcome := 'kept';
+                return;
+            when 'preserve' then
+                update switchyard.jobs
+                set payload = p_payload, seq = v_seq, event_id = p_event_id, binding_id = p_binding_id,
+                    correlation_id = p_correlation_id, causation_id = p_causation_id,
+                    depth = greatest(depth, p_depth), traceparent = p_traceparent,
+                    run_at = case when p_debounce is null then run_at else v_run_at end,
+                    due = case when p_debounce is null then due else v_due end,
+                    put_off_since = case when p_debounce is null then put_off_since else v_put_off_since end
+                where id = v_old.id and state = 'queued'
+                returning * into v_old;
+                if p_debounce is not null then
+                    if v_old.due then
+                        perform switchyard.activate_lane(v_old.lane_id, v_old.priority, v_old.run_at);
+                    end if;
+                    perform switchyard.wake_relay('work');
+                end if;
+                job_id := v_old.id;
+                outcome := 'kept';
+                return;
+            when 'replace' then
+                -- Ended below, once its successor has an id to be named by.
+            end case;
+        end if;
+    end if;
+
+    v_job.id := nextval('switchyard.jobs_id_seq');
+    if v_old.id is not null and v_high_water = v_seq then
+        perform switchyard.note_job(v_old, 'superseded', jsonb_build_object('by', v_job.id));
+        perform switchyard.end_queued_job(v_old, 'superseded', 'job ' || v_job.id || ' with the same key is newer');
+    end if;
+    perform pg_advisory_xact_lock_shared(switchyard.gate_lock(v_lane, v_gate));
+    insert into switchyard.jobs (
+        id, database_id, lane_id, task, queue_name, key, seq, due, priority, run_at, attempts_max, payload,
+        event_id, binding_id, workload_id, replay_of, correlation_id, causation_id, depth, traceparent, actor,
+        put_off_since
+    ) overriding system value values (
+        v_job.id, p_database_id, v_lane, p_task, p_queue_name,
+        -- A late job never enters the key's place, which may be taken.
+        case when v_high_water > v_seq or v_refused is not null then null else p_key end,
+        v_seq, v_due, p_priority, v_run_at, coalesce(v_attempts_max, 5), p_payload, p_event_id, p_binding_id,
+        p_workload_id, p_replay_of, p_correlation_id, p_causation_id, p_depth, p_traceparent, p_actor,
+        v_put_off_since
+    );
+    job_id := v_job.id;
+
+    if v_undecided.id is not null and v_high_water = v_seq then
+        -- What waits for a person gives way as well; what has work outside never does.
+        perform switchyard.count_again(v_undecided);
+        perform switchyard.note_job(v_undecided, 'superseded', jsonb_build_object('by', v_job.id));
+        perform switchyard.end_job(
+            v_undecided, 'superseded', 'job ' || v_job.id || ' with the same key is newer', null
+        );
+    end if;
+    if v_high_water > v_seq or v_refused is not null then
+        select * into v_job from switchyard.jobs where id = job_id;
+        v_job.key := p_key;
+        if v_refused is not null then
+            perform switchyard.note_job(v_job, 'refused', jsonb_build_object('why', v_refused));
+            perform switchyard.end_queued_job(v_job, 'dead', 'refused: ' || v_refused);
+            outcome := 'refused';
+        else
+            perform switchyard.note_job(v_job, 'superseded', jsonb_build_object('seq', v_seq, 'newest', v_high_water));
+            perform switchyard.end_queued_job(v_job, 'superseded', 'an event that was accepted later came first');
+            outcome := 'superseded';
+        end if;
+        return;
+    end if;
+    outcome := 'added';
+    -- After the job: a turn that did not see it is seen here.
+    select
+        l.active and v_run_at >= l.next_front
+            and (l.priorities is null or coalesce(l.fronts[array_position(l.priorities, p_priority)] <= v_run_at, false)),
+        f.armed
+    into v_open, v_armed
+    from switchyard.lanes l, switchyard.relay_flags f
+    where l.id = v_lane and f.broker = 'work';
+    if v_due and not v_open then
+        perform switchyard.open_lane(v_lane, p_priority, v_run_at);
+    end if;
+    if v_armed then
+        perform switchyard.wake_relay('work');
+    end if;
+end
+$$;
+revoke execute on function switchyard.add_job from public;
+grant execute on function switchyard.add_job to switchyard_system;
+
+-- From when on there may be queued jobs that are not due yet, and leases that end, in milliseconds since 1970. Sequences,
+-- because a value that is written often and read always must not leave dead rows behind; a value that is too small costs
+-- time only.
+create sequence switchyard.later_from as bigint minvalue 0 start 0;
+create sequence switchyard.leases_from as bigint minvalue 0 start 0;
+
+drop function switchyard.make_due(integer);
+-- Makes jobs ready whose time has come. Part of every claim, and of the relay's and the reaper's work. p_all: also looks
+-- where nothing is expected: a job may have been added long before its transaction was committed.
+create function switchyard.make_due(p_limit integer, p_all boolean default false) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_from timestamptz := '-infinity';
+    v_lane record;
+    v_made integer := 0;
+begin
+    if not p_all then
+        select to_timestamp(s.last_value / 1000.0) into v_from from switchyard.later_from s;
+    end if;
+    -- Lanes in the order of ids, as everybody who takes several.
+    for v_lane in
+        with made as (
+            update switchyard.jobs j
+            set due = true
+            from (
+                select id from switchyard.jobs
+                where state = 'queued' and not due and run_at <= now() and run_at >= v_from
+                order by run_at
+                limit p_limit
+                for update skip locked
+            ) picked
+            where j.id = picked.id
+            returning j.id, j.lane_id, j.priority, j.run_at, j.queue_name
+        )
+        select lane_id, priority, min(run_at) as run_at, array_agg(id) as jobs, bool_or(queue_name is not null) as queued
+        from made
+        group by lane_id, priority
+        order by lane_id, priority
+    loop
+        v_made := v_made + cardinality(v_lane.jobs);
+        if v_lane.queued then
+            -- The job that holds a named queue steps back to be claimed again, before all others of the queue.
+            update switchyard.lanes set in_flight = 0 where id = v_lane.lane_id and holder = any (v_lane.jobs);
+        end if;
+        perform switchyard.activate_lane(v_lane.lane_id, v_lane.priority, v_lane.run_at);
+        if v_lane.queued then
+            perform switchyard.look_at_head(v_lane.lane_id);
+        end if;
+    end loop;
+    if p_all then
+        perform setval('switchyard.later_from', greatest(floor(extract(epoch from least(
+            (select min(run_at) from switchyard.jobs where state = 'queued' and not due), now() - interval '5 seconds'
+        )) * 1000)::bigint, 0));
+    end if;
+    return v_made;
+end
+$$;
+revoke execute on function switchyard.make_due from public;
+grant execute on function switchyard.make_due to switchyard_system;
+
+-- The priorities that the ready jobs of a lane have, for one that has too many to remember.
+create function switchyard.priorities_of(p_lane bigint) returns integer[]
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    with recursive known (priority) as (
+        (
+            select priority from switchyard.jobs
+            where lane_id = p_lane and state = 'queued' and due
+            order by priority
+            limit 1
+        )
+        union all
+        select (
+            select j.priority from switchyard.jobs j
+            where j.lane_id = p_lane and j.state = 'queued' and j.due and j.priority > k.priority
+            order by j.priority
+            limit 1
+        )
+        from known k
+        where k.priority is not null
+    )
+    select coalesce(array_agg(priority order by priority), '{}') from known where priority is not null;
+end;
+
+drop function switchyard.claim_jobs(uuid, text[], integer, interval);
+-- Takes up to p_limit ready jobs of the given tasks, fair across tenants first and lanes second: those tenants that have
+-- work get their parts by weight; where there are more tenants than places, turn by turn. Whose turn it is the caller
+-- remembers: p_after is the tenant that was served last and p_used how many jobs in a row it got; the next one is the first
+-- after it in the order of ids. A lane with a cap that somebody else holds is passed over: it is busy, not empty.
+-- p_lane: only from this one.
+create function switchyard.claim_jobs(
+    p_worker uuid, p_tasks text[], p_limit integer, p_lease interval, p_after uuid default null, p_used integer default 0,
+    p_lane bigint default null
+)
+returns setof switchyard.jobs
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+    c_none constant uuid := '00000000-0000-0000-0000-000000000000';
+    -- Tenants that are looked at together.
+    c_stretch_min constant integer := 16;
+    c_stretch_max constant integer := 256;
+    v_tasks text[] := p_tasks;
+    v_limited boolean;
+    v_has_limits boolean := false;
+    -- Rounds that may find only lanes that give nothing now, and move them behind the others.
+    v_patience integer := 16;
+    v_moved boolean;
+    v_start uuid := coalesce(p_after, gen_random_uuid());
+    v_at uuid := v_start;
+    v_first uuid := p_after;
+    v_wrapped boolean := false;
+    v_left integer := p_limit;
+    v_tenants uuid[];
+    v_quotas integer[];
+    -- What is wanted from which lane.
+    v_lanes bigint[];
+    v_owners uuid[];
+    v_wants integer[];
+    v_capped boolean[];
+    v_queues bigint[];
+    v_turnable bigint[];
+    v_heads bigint[];
+    v_strange bigint[];
+    v_empty bigint[];
+    -- What was taken: the rows, and of each its lane.
+    v_tids tid[];
+    v_of bigint[];
+    v_more tid[];
+    v_more_of bigint[];
+    v_taken integer;
+    v_lane bigint;
+    v_now timestamptz;
+begin
+    perform pg_advisory_xact_lock_shared(1398230852, 1);
+    perform switchyard.make_due(p_limit * 2);
+    if exists (select from switchyard.pauses where kind = 'pause' and database_id is null) then
+        select coalesce(array_agg(k.task), '{}') into v_tasks
+        from unnest(p_tasks) as k (task)
+        where not exists (
+            select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = k.task
+        );
+    end if;
+    v_limited := exists (select from switchyard.limits);
+
+    <<stretches>>
+    while v_left > 0 loop
+        if p_lane is not null then
+            exit when v_wrapped;
+            v_wrapped := true;
+            select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = p_lane;
+        else
+            -- The next tenants that may have work: each is found by a look into the index, whatever lies between.
+            with recursive found (id) as (
+                select coalesce(v_first, (
+                    select l.database_id
+                    from unnest(v_tasks) as k (task)
+                    cross join lateral (
+                        select database_id from switchyard.lanes
+                        where task = k.task and database_id > v_at and active and not is_full and not paused
+                        order by database_id
+                        limit 1
+                    ) l
+                    order by l.database_id
+                    limit 1
+                ))
+                union all
+                select (
+                    select l.database_id
+                    from unnest(v_tasks) as k (task)
+                    cross join lateral (
+                        select database_id from switchyard.lanes
+                        where task = k.task and database_id > f.id and active and not is_full and not paused
+                        order by database_id
+                        limit 1
+                    ) l
+                    order by l.database_id
+                    limit 1
+                )
+                from found f
+                where f.id is not null
+            )
+            select array_agg(f.id order by f.id)
+            into v_tenants
+            from (
+                select id from found
+                where id is not null and (not v_wrapped or id <= v_start)
+                limit least(greatest(v_left, c_stretch_min), c_stretch_max)
+            ) f;
+            if v_tenants is null then
+                exit stretches when v_wrapped;
+                v_wrapped := true;
+                v_at := c_none;
+                continue stretches;
+            end if;
+            v_at := v_tenants[cardinality(v_tenants)];
+            -- Their parts: by weight where there is enough for all, else so many for each until it is used up.
+            select array_agg(greatest(least(q.part, v_left - q.before), 0)::integer order by q.place)
+            into v_quotas
+            from (
+                select p.place, p.part, coalesce(sum(p.part) over (
+                    order by p.place rows between unbounded preceding and 1 preceding
+                ), 0) as before
+                from (
+                    select w.place,
+                        case
+                            when v_left >= sum(w.quantum) over () then
+                                greatest(floor(v_left * w.weight / sum(w.weight) over ()), 1)
+                            when w.tenant = v_first then greatest(w.quantum - p_used, 0)
+                            else w.quantum
+                        end as part
+                    from (
+                        select t.tenant, t.place, coalesce(s.weight, 1) as weight,
+                            -- Who weighs least gets one.
+                            least(round(coalesce(s.weight, 1) / min(coalesce(s.weight, 1)) over ()), 1000) as quantum
+                        from unnest(v_tenants) with ordinality as t (tenant, place)
+                        left join switchyard.shares s on s.database_id = t.tenant
+                    ) w
+                ) p
+            ) q;
+            v_first := null;
+        end if;
+        if v_limited then
+            -- Before any lane, in one order; later ones only if nobody has them.
+            if not v_has_limits then
+                v_has_limits := true;
+                perform from switchyard.limits m
+                where (m.database_id is null or m.database_id = any (v_tenants))
+                  and (m.task is null or m.task = any (v_tasks))
+                order by m.id
+                for no key update;
+            else
+                perform from switchyard.limits m
+                where (m.database_id is null or m.database_id = any (v_tenants))
+                  and (m.task is null or m.task = any (v_tasks))
+                order by m.id
+                for no key update skip locked;
+            end if;
+        end if;
+
+        <<rounds>>
+        loop
+            -- Each tenant's lanes that waited longest.
+            if p_lane is not null then
+                select array[l.id], array[l.database_id], array[v_left], array[l.cap is not null],
+                    case when l.queue_name is null then '{}' else array[l.id] end,
+                    case when l.turned_at < clock_timestamp() - interval '1 second' then array[l.id] else '{}' end
+                into v_lanes, v_owners, v_wants, v_capped, v_queues, v_turnable
+                from switchyard.lanes l
+                where l.id = p_lane and l.active and not l.is_full and not l.paused;
+            else
+                select array_agg(l.id), array_agg(t.tenant),
+                    array_agg((t.quota / l.lanes + (l.place <= t.quota % l.lanes)::integer)::integer),
+                    array_agg(l.cap is not null),
+                    coalesce(array_agg(l.id) filter (where l.queue_name is not null), '{}'),
+                    coalesce(array_agg(l.id) filter (
+                        where l.turned_at < clock_timestamp() - interval '1 second'
+                    ), '{}')
+                into v_lanes, v_owners, v_wants, v_capped, v_queues, v_turnable
+                from unnest(v_tenants, v_quotas) as t (tenant, quota)
+                cross join lateral (
+                    select c.id, c.cap, c.queue_name, c.turned_at,
+                        count(*) over () as lanes, row_number() over (order by c.served_at, c.id) as place
+                    from (
+                        select o.*
+                        from (
+                            select l.id, l.cap, l.queue_name, l.turned_at, l.served_at
+                            from unnest(v_tasks) as k (task)
+                            join switchyard.lanes l
+                                on l.database_id = t.tenant and l.task = k.task and l.queue_name is null
+                            where l.active and not l.is_full and not l.paused
+                            union all
+                            select l.id, l.cap, l.queue_name, l.turned_at, l.served_at
+                            from unnest(v_tasks) as k (task)
+                            cross join lateral (
+                                select q.id, q.cap, q.queue_name, q.turned_at, q.served_at
+                                from switchyard.lanes q
+                                where q.task = k.task and q.database_id = t.tenant
+                                  and q.active and not q.is_full and not q.paused and q.queue_name is not null
+                                order by q.served_at, q.id
+                                limit t.quota
+                            ) l
+                        ) o
+                        order by o.served_at, o.id
+                        limit t.quota
+                    ) c
+                ) l
+                where t.quota > 0;
+            end if;
+            exit rounds when v_lanes is null;
+
+            if v_limited then
+                select array_agg(greatest(least(
+                    w.want,
+                    tenants.spare - w.of_tenant, tasks.spare - w.of_task, both_.spare - w.of_both
+                ), 0)::integer order by w.place)
+                into v_wants
+                from (
+                    select w.place, w.want, l.database_id, l.task,
+                        coalesce(sum(w.want) over (
+                            partition by l.database_id order by w.place rows between unbounded preceding and 1 preceding
+                        ), 0) as of_tenant,
+                        coalesce(sum(w.want) over (
+                            partition by l.task order by w.place rows between unbounded preceding and 1 preceding
+                        ), 0) as of_task,
+                        coalesce(sum(w.want) over (
+                            partition by l.database_id, l.task order by w.place
+                            rows between unbounded preceding and 1 preceding
+                        ), 0) as of_both
+                    from unnest(v_lanes, v_wants) with ordinality as w (lane, want, place)
+                    join switchyard.lanes l on l.id = w.lane
+                ) w
+                left join lateral (
+                    select switchyard.spare(m) as spare from switchyard.limits m
+                    where m.database_id = w.database_id and m.task is null
+                ) tenants on true
+                left join lateral (
+                    select switchyard.spare(m) as spare from switchyard.limits m
+                    where m.database_id is null and m.task = w.task
+                ) tasks on true
+                left join lateral (
+                    select switchyard.spare(m) as spare from switchyard.limits m
+                    where m.database_id = w.database_id and m.task = w.task
+                ) both_ on true;
+            end if;
+
+            if true = any (v_capped) then
+                with locked as materialized (
+                    select l.id, l.cap - l.in_flight as room
+                    from switchyard.lanes l
+                    where l.id in (
+                        select w.lane from unnest(v_lanes, v_wants, v_capped) as w (lane, want, capped)
+                        where w.capped and w.want > 0
+                    )
+                    and l.active and not l.is_full and not l.paused
+                    order by l.id
+                    for no key update skip locked
+                )
+                select array_agg(w.lane), array_agg(w.owner), array_agg(least(w.want, coalesce(k.room, w.want)))
+                into v_lanes, v_owners, v_wants
+                from unnest(v_lanes, v_owners, v_wants, v_capped) as w (lane, owner, want, capped)
+                left join locked k on k.id = w.lane
+                where not w.capped or k.id is not null;
+                exit rounds when v_lanes is null;
+                v_queues := array(select unnest(v_queues) intersect select unnest(v_lanes));
+            end if;
+
+            v_tids := '{}';
+            v_of := '{}';
+            v_moved := false;
+            -- From the lanes of tasks, what nobody else has in hand.
+            if cardinality(v_queues) < cardinality(v_lanes) then
+                select coalesce(array_agg(p.at), '{}'), coalesce(array_agg(w.lane), '{}')
+                into v_tids, v_of
+                from unnest(v_lanes, v_wants) as w (lane, want)
+                join switchyard.lanes l on l.id = w.lane and l.queue_name is null
+                cross join lateral (
+                    select j.at
+                    from unnest(
+                        coalesce(l.priorities, switchyard.priorities_of(l.id)), l.fronts
+                    ) as u (priority, front)
+                    cross join lateral (
+                        select j.ctid as at
+                        from switchyard.jobs j
+                        where j.lane_id = w.lane and j.priority = u.priority
+                          and j.run_at >= coalesce(u.front, '-infinity')
+                          and j.state = 'queued' and j.due
+                          -- The second job of a key waits behind the one that is worked on.
+                          and (j.key is null or not exists (
+                              select from switchyard.jobs h
+                              where h.database_id = j.database_id and h.key = j.key and h.state <> 'queued'
+                          ))
+                        order by j.run_at, j.id
+                        limit w.want
+                        for update of j skip locked
+                    ) j
+                    limit w.want
+                ) p
+                where w.want > 0;
+            end if;
+            -- A queue gives its head or nothing: order is what it is for.
+            if cardinality(v_queues) > 0 then
+                select
+                    coalesce(array_agg(h.head) filter (where h.fits), '{}'),
+                    coalesce(array_agg(h.lane) filter (where not h.fits), '{}'),
+                    coalesce(array_agg(h.lane) filter (where h.head is null), '{}')
+                into v_heads, v_strange, v_empty
+                from (
+                    select l.id as lane, j.id as head,
+                        j.task = any (v_tasks) and not switchyard.is_paused(l.database_id, j.task, l.queue_name) as fits
+                    from unnest(v_lanes, v_wants) as w (lane, want)
+                    join switchyard.lanes l on l.id = w.lane and l.queue_name is not null
+                    left join switchyard.jobs j on j.id = switchyard.head_job(l)
+                    where w.want > 0
+                ) h;
+                select coalesce(array_agg(j.at), '{}'), coalesce(array_agg(j.lane_id), '{}')
+                into v_more, v_more_of
+                from (
+                    select j.ctid as at, j.lane_id
+                    from switchyard.jobs j
+                    where j.id = any (v_heads) and j.state = 'queued' and j.due
+                      and (j.key is null or not exists (
+                          select from switchyard.jobs h
+                          where h.database_id = j.database_id and h.key = j.key and h.state <> 'queued'
+                      ))
+                    for update of j skip locked
+                ) j;
+                v_tids := v_tids || v_more;
+                v_of := v_of || v_more_of;
+                -- The head is of a task whose workers look elsewhere: they are told.
+                foreach v_lane in array v_strange loop
+                    perform switchyard.look_at_head(v_lane);
+                    perform switchyard.wake_relay('work');
+                end loop;
+                foreach v_lane in array v_empty loop
+                    perform switchyard.rest_lane(v_lane);
+                end loop;
+                -- What gave nothing goes behind the others, for it would stand in their way.
+                update switchyard.lanes
+                set served_at = clock_timestamp()
+                where id = any (v_queues) and not id = any (v_more_of);
+                v_moved := found;
+            end if;
+
+            v_taken := cardinality(v_tids);
+            if v_taken > 0 then
+                v_now := clock_timestamp();
+                return query
+                    with moved as (
+                        update switchyard.jobs j
+                        set state = 'running',
+                            due = false,
+                            epoch = j.epoch + 1,
+                            attempts = j.attempts + 1,
+                            worker = p_worker,
+                            started_at = v_now,
+                            attempt_until = v_now + coalesce(
+                                (select attempt_time_max from switchyard.tasks where name = j.task), interval '2 minutes'
+                            ),
+                            lease_until = v_now + least(p_lease, coalesce(
+                                (select attempt_time_max from switchyard.tasks where name = j.task), interval '2 minutes'
+                            ))
+                        where j.ctid = any (v_tids)
+                        returning j.*
+                    )
+                    select * from moved m order by m.priority, m.run_at, m.id;
+                v_left := v_left - v_taken;
+                if true = any (v_capped) then
+                    update switchyard.lanes l
+                    set in_flight = l.in_flight + t.jobs, served_at = v_now, holder = null
+                    from (select o.lane, count(*)::integer as jobs from unnest(v_of) as o (lane) group by o.lane) t
+                    where l.id = t.lane and l.cap is not null;
+                end if;
+                if v_limited then
+                    update switchyard.limits m
+                    set in_flight = case
+                            when m.in_flight_max is null then m.in_flight
+                            else m.in_flight + c.jobs
+                        end,
+                        tokens = switchyard.tokens_now(m) - c.jobs,
+                        refilled_at = case when m.rate is not null then v_now end
+                    from (
+                        select n.id, sum(t.jobs)::integer as jobs
+                        from (
+                            select l.database_id, l.task, count(*) as jobs
+                            from unnest(v_of) as o (lane)
+                            join switchyard.lanes l on l.id = o.lane
+                            group by l.database_id, l.task
+                        ) t
+                        join switchyard.limits n
+                            on (n.database_id is null or n.database_id = t.database_id) and (n.task is null or n.task = t.task)
+                        group by n.id
+                    ) c
+                    where m.id = c.id;
+                end if;
+            end if;
+            -- Where nothing was found a lane rests, unless it was busy a moment ago; where something was it is turned.
+            foreach v_lane in array v_turnable loop
+                if v_lane = any (v_of) then
+                    perform switchyard.turn_lane(v_lane);
+                elsif not v_lane = any (v_queues) then
+                    perform switchyard.rest_idle_lane(v_lane);
+                end if;
+            end loop;
+
+            exit stretches when v_left <= 0;
+            exit rounds when p_lane is not null;
+            if v_taken = 0 then
+                v_patience := v_patience - 1;
+                exit rounds when not v_moved or v_patience = 0;
+                continue rounds;
+            end if;
+            -- What one tenant leaves goes to those that took all they were given.
+            select array_agg(h.tenant order by h.place),
+                array_agg((v_left / h.tenants + (h.place <= v_left % h.tenants)::integer)::integer order by h.place)
+            into v_tenants, v_quotas
+            from (
+                select q.tenant, row_number() over (order by q.place) as place, count(*) over () as tenants
+                from unnest(v_tenants, v_quotas) with ordinality as q (tenant, quota, place)
+                where q.quota > 0 and q.quota <= (
+                    select count(*)
+                    from unnest(v_lanes, v_owners) as w (lane, owner)
+                    join unnest(v_of) as o (lane) on o.lane = w.lane
+                    where w.owner = q.tenant
+                )
+            ) h;
+            exit rounds when v_tenants is null;
+        end loop rounds;
+    end loop stretches;
+end
+$$;
+revoke execute on function switchyard.claim_jobs from public;
+grant execute on function switchyard.claim_jobs to switchyard_system;
+
+-- What a bucket holds now. Null where there is no rate.
+create function switchyard.tokens_now(p_limit switchyard.limits) returns double precision
+language sql stable
+return case
+    when p_limit.rate is not null then least(
+        p_limit.burst, p_limit.tokens + p_limit.rate * extract(epoch from clock_timestamp() - p_limit.refilled_at)
+    )
+end;
+
+-- How many jobs a limit lets start now.
+create function switchyard.spare(p_limit switchyard.limits) returns integer
+language sql stable
+return greatest(least(
+    p_limit.in_flight_max - p_limit.in_flight, floor(switchyard.tokens_now(p_limit))::integer
+), 0);
+
+-- Puts the lane of a task to rest that had no work for two seconds. Nothing when somebody else is at it.
+create function switchyard.rest_idle_lane(p_lane bigint) returns void
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    perform from switchyard.lanes
+    where id = p_lane and active and turned_at < clock_timestamp() - interval '2 seconds'
+    for no key update skip locked;
+    if found and not switchyard.rest_lane(p_lane) then
+        -- What is ready here cannot be taken now, its key is being worked on. Other lanes come first.
+        update switchyard.lanes set served_at = clock_timestamp() where id = p_lane;
+    end if;
+end
+$$;
+
+-- Takes from one lane, in its order. The caller holds the lane's row if it has a cap.
+create function switchyard.take_jobs(
+    p_lane bigint, p_worker uuid, p_tasks text[], p_limit integer, p_lease interval
+) returns setof switchyard.jobs
+language sql set search_path = pg_catalog, pg_temp
+begin atomic
+    select * from switchyard.claim_jobs(p_worker, p_tasks, p_limit, p_lease, null, 0, p_lane);
+end;
+
+-- running | waiting | cancelling → succeeded | dead | cancelled, in batches, fenced by epoch. `applied` is the state that
+-- was recorded, null where the caller's hold was over. What ends by itself after a cancel was asked for keeps its own
+-- outcome, and that the cancel came too late is recorded. `cancelled` is accepted only where a cancel was asked for.
+create or replace function switchyard.finish_jobs(
+    p_ids bigint[], p_epochs bigint[], p_states switchyard.job_state[], p_reasons text[], p_results jsonb[]
+) returns table (job_id bigint, applied switchyard.job_state)
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+    v_asked record;
+    v_job switchyard.jobs;
+    v_state switchyard.job_state;
+    v_done bigint[];
+    v_states switchyard.job_state[];
+    v_lanes bigint[];
+    v_tenants uuid[];
+    v_tasks text[];
+    v_keyed boolean;
+    v_said bigint;
+begin
+    perform pg_advisory_xact_lock_shared(1398230852, 1);
+    -- Those that simply run, all at once: out of the live table, into the archive, told in one row.
+    with gone as (
+        delete from switchyard.jobs j
+        using (
+            select a.* from unnest(p_ids, p_epochs, p_states, p_reasons, p_results)
+                as a (asked_id, asked_epoch, end_state, reason, result)
+            order by a.asked_id
+        ) a
+        where j.id = a.asked_id and j.epoch = a.asked_epoch and j.state = 'running'
+          and a.end_state in ('succeeded', 'dead')
+        returning j.*, a.end_state, a.reason, a.result
+    ),
+    kept as (
+        insert into switchyard.jobs_archive (
+            id, database_id, task, queue_name, key, seq, state, priority, run_at, attempts, attempts_max, epoch,
+            payload, started_at, cancel_requested_at, cancel_requested_by, reason, result, event_id, binding_id,
+            workload_id, replay_of, correlation_id, causation_id, depth, traceparent, actor, created_at,
+            put_off_since, progress
+        )
+        select
+            g.id, g.database_id, g.task, g.queue_name, g.key, g.seq, g.end_state, g.priority, g.run_at, g.attempts,
+            g.attempts_max, g.epoch, g.payload, g.started_at, g.cancel_requested_at, g.cancel_requested_by, g.reason,
+            g.result, g.event_id, g.binding_id, g.workload_id, g.replay_of, g.correlation_id, g.causation_id, g.depth,
+            g.traceparent, g.actor, g.created_at, g.put_off_since, g.progress
+        from gone g
+        left join switchyard.tasks t on t.name = g.task
+        where t.history is null or t.history = 'full' or (t.history = 'failures' and g.end_state <> 'succeeded')
+    ),
+    said as (
+        insert into switchyard.outbox (broker, ce_id, ce_type, ce_source, batch)
+        select 'observed', min(g.id) || '/' || min(g.epoch), 'dev.switchyard.job.finished.v1', '/switchyard/jobs',
+            jsonb_agg(switchyard.job_news(
+                'dev.switchyard.job.finished.v1', g.id, g.epoch, g.database_id, g.task, g.end_state, g.attempts,
+                g.reason, g.correlation_id, g.event_id, g.traceparent
+            ))
+        from gone g
+        left join switchyard.tasks t on t.name = g.task
+        where coalesce(t.announced, true)
+        having count(*) > 0
+        returning id
+    )
+    select array_agg(g.id), array_agg(g.end_state), array_agg(g.lane_id), array_agg(g.database_id),
+        array_agg(g.task), bool_or(g.key is not null), (select id from said)
+    into v_done, v_states, v_lanes, v_tenants, v_tasks, v_keyed, v_said
+    from gone g;
+    v_done := coalesce(v_done, '{}');
+
+    if cardinality(v_done) < cardinality(p_ids) then
+        -- The others one by one. First the jobs, then their places, each in the order of ids.
+        perform from switchyard.jobs where id = any (p_ids) order by id for update;
+        perform from switchyard.lanes
+        where cap is not null
+          and (id = any (v_lanes) or id in (select lane_id from switchyard.jobs where id = any (p_ids)))
+        order by id
+        for no key update;
+        for v_asked in
+            select * from unnest(p_ids, p_epochs, p_states, p_reasons, p_results)
+                as a (id, epoch, state, reason, result)
+            where not a.id = any (v_done)
+            order by a.id
+        loop
+            v_job := switchyard.held_job(v_asked.id, v_asked.epoch);
+            v_state := v_asked.state;
+            if v_job.id is null then
+                return query select v_asked.id, null::switchyard.job_state;
+                continue;
+            end if;
+            if v_state = 'cancelled' and v_job.state <> 'cancelling' then
+                raise exception 'nobody asked to cancel job %', v_job.id using errcode = 'check_violation';
+            elsif v_state not in ('succeeded', 'dead', 'cancelled') then
+                raise exception 'a job does not finish as %', v_state using errcode = 'check_violation';
+            end if;
+            if v_job.state = 'cancelling' then
+                perform switchyard.note_job(
+                    v_job, case when v_state = 'cancelled' then 'cancelled' else 'cancel_too_late' end
+                );
+            end if;
+            perform switchyard.end_job(v_job, v_state, v_asked.reason, v_asked.result);
+            return query select v_job.id, v_state;
+        end loop;
+    end if;
+
+    if cardinality(v_done) > 0 then
+        if exists (
+            select from switchyard.lanes where id in (select distinct l from unnest(v_lanes) as l) and cap is not null
+        ) then
+            perform switchyard.leave_lanes(v_lanes);
+        end if;
+        perform switchyard.leave_limits(v_tenants, v_tasks);
+        if v_keyed then
+            perform switchyard.wake_relay('work');
+        end if;
+        if v_said is not null then
+            perform switchyard.wake_relay('observed');
+        end if;
+        return query select d.id, d.state from unnest(v_done, v_states) as d (id, state);
+    end if;
+end
+$$;
+
+-- What is told of a job, as an element of an outbox row's batch.
+create function switchyard.job_news(
+    p_type text, p_id bigint, p_epoch bigint, p_database_id uuid, p_task text, p_state switchyard.job_state,
+    p_attempts integer, p_reason text, p_correlation_id text, p_event_id uuid, p_traceparent text
+) returns jsonb
+language sql stable
+return jsonb_build_object(
+    -- The same fact has the same id, whoever tells it again.
+    'id', p_id || '/' || p_epoch || '/' || p_type,
+    'type', p_type,
+    'subject', p_id::text,
+    'extensions', jsonb_strip_nulls(jsonb_build_object(
+        'tenantid', p_database_id,
+        'correlationid', p_correlation_id,
+        'causationid', p_event_id,
+        'traceparent', p_traceparent,
+        'severity', case p_state when 'dead' then 'error' when 'queued' then 'warning' else 'info' end
+    )),
+    'data', jsonb_strip_nulls(jsonb_build_object(
+        'job', p_id, 'task', p_task, 'state', p_state, 'epoch', p_epoch, 'attempts', p_attempts, 'reason', p_reason
+    ))
+);
+
+create or replace function switchyard.requeue_job(
+    p_job switchyard.jobs, p_run_at timestamptz, p_attempts integer, p_error text, p_hold boolean
+) returns switchyard.job_state
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_newer bigint;
+    v_due boolean := p_run_at <= clock_timestamp();
+    v_lane switchyard.lanes;
+begin
+    perform switchyard.share_rules();
+    if p_job.state = 'cancelling' then
+        perform switchyard.note_job(p_job, 'cancelled', jsonb_build_object(
+            'note', case when p_job.runner is not null or p_job.waiting is not null then 'stop not confirmed' end
+        ));
+        perform switchyard.end_job(
+            p_job, 'cancelled',
+            case when p_job.waiting is not null then 'cancelled; that the work outside stopped is not confirmed' else 'cancelled' end,
+            null
+        );
+        return 'cancelled';
+    end if;
+    if p_job.key is not null then
+        -- One that is being added now is waited for, and then seen.
+        perform from switchyard.job_keys where database_id = p_job.database_id and key = p_job.key for update;
+        select id into v_newer from switchyard.jobs
+        where database_id = p_job.database_id and key = p_job.key and state = 'queued';
+        if v_newer is not null then
+            perform switchyard.note_job(p_job, 'superseded', jsonb_build_object('by', v_newer));
+            perform switchyard.end_job(
+                p_job, 'superseded', 'job ' || v_newer || ' with the same key is newer', null
+            );
+            return 'superseded';
+        end if;
+    end if;
+    update switchyard.jobs
+    set state = 'queued', due = v_due, run_at = p_run_at, attempts = p_attempts,
+        worker = null, worker_name = null, lease_until = null, attempt_until = null, waiting = null, runner = null,
+        last_error = coalesce(p_error, last_error)
+    where id = p_job.id and epoch = p_job.epoch and state in ('running', 'waiting');
+    if not found then
+        raise exception 'job % changed while it was put back', p_job.id using errcode = 'serialization_failure';
+    end if;
+    update switchyard.lanes
+    set in_flight = case when p_hold and queue_name is not null and not v_due then in_flight else in_flight - 1 end,
+        holder = case when p_hold and queue_name is not null then p_job.id end
+    where id = p_job.lane_id and cap is not null
+    returning * into v_lane;
+    if v_due then
+        perform switchyard.activate_lane(p_job.lane_id, p_job.priority, p_run_at);
+    end if;
+    if v_lane.queue_name is not null then
+        perform switchyard.look_at_head(p_job.lane_id);
+    end if;
+    perform switchyard.leave_limits(array[p_job.database_id], array[p_job.task]);
+    perform switchyard.wake_relay('work');
+    return 'queued';
+end
+$$;
+
+create or replace function switchyard.wait_job(
+    p_id bigint, p_epoch bigint, p_waiting switchyard.waiting, p_deadline interval, p_runner jsonb
+) returns switchyard.job_state
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job switchyard.jobs := switchyard.held_job(p_id, p_epoch);
+    v_state switchyard.job_state;
+begin
+    if v_job.id is null then
+        return null;
+    end if;
+    if v_job.state = 'cancelling' and p_waiting = 'approval' then
+        return switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, null, false);
+    end if;
+    perform switchyard.share_rules();
+    update switchyard.jobs
+    set state = case when state = 'running' then 'waiting' else state end,
+        waiting = p_waiting,
+        runner = coalesce(p_runner, runner),
+        lease_until = clock_timestamp() + p_deadline
+    where id = v_job.id and epoch = v_job.epoch and state in ('running', 'waiting', 'cancelling')
+    returning state into strict v_state;
+    perform switchyard.note_job(v_job, 'waits', jsonb_build_object('for', p_waiting, 'seconds', extract(epoch from p_deadline)));
+    -- What waits for a person counts only for its named queue.
+    if p_waiting = 'approval' then
+        update switchyard.lanes set in_flight = in_flight - 1
+        where id = v_job.lane_id and queue_name is null and cap is not null;
+        if found then
+            perform switchyard.wake_relay('work');
+        end if;
+        perform switchyard.leave_limits(array[v_job.database_id], array[v_job.task]);
+    end if;
+    return v_state;
+end
+$$;
+
+-- The wait before the next try. `exponential`: doubles from one second up to the task's maximum, with full jitter.
+-- `upstream`: exp(least(attempts, 10)) seconds, whatever the maximum, without jitter.
+create or replace function switchyard.backoff(p_task text, p_attempts integer) returns interval
+language sql volatile set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when (select backoff from switchyard.tasks where name = p_task) = 'upstream' then
+            interval '1 second' * exp(least(p_attempts, 10))
+        else
+            least(
+                interval '1 second' * power(2, least(p_attempts, 30) - 1),
+                coalesce((select backoff_max from switchyard.tasks where name = p_task), interval '10 minutes')
+            ) * random()
+    end;
+end;
+
+drop function switchyard.reap_jobs(integer);
+-- Leases and deadlines that are over: running | waiting → queued | dead | superseded, waiting for approval → dead
+-- (rejected), cancelling → cancelled, unless work outside has a handle by which it must be stopped first. Returns how
+-- many jobs moved. Safe to run many times at once. p_all: also looks where nothing is expected.
+create function switchyard.reap_jobs(p_limit integer, p_all boolean default false) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_from timestamptz := '-infinity';
+    v_job switchyard.jobs;
+    v_reaped integer := 0;
+    v_why text;
+    v_ids bigint[];
+begin
+    if not p_all then
+        select to_timestamp(s.last_value / 1000.0) into v_from from switchyard.leases_from s;
+    end if;
+    select array_agg(id) into v_ids from (
+        select id from switchyard.jobs
+        where state <> 'queued' and lease_until < clock_timestamp() and lease_until >= v_from
+          and not (state = 'cancelling' and runner is not null)
+        order by lease_until
+        limit p_limit
+        for update skip locked
+    ) late;
+    if p_all then
+        -- A claim's lease begins when it claims: what it will commit ends later than now.
+        perform setval('switchyard.leases_from', greatest(floor(extract(epoch from least(
+            (
+                select min(lease_until) from switchyard.jobs
+                where state <> 'queued' and not (state = 'cancelling' and runner is not null)
+            ),
+            now() - interval '5 seconds'
+        )) * 1000)::bigint, 0));
+    end if;
+    if v_ids is null then
+        return 0;
+    end if;
+    perform switchyard.lock_places(v_ids);
+    for v_job in
+        select * from switchyard.jobs where id = any (v_ids) order by id
+    loop
+        v_reaped := v_reaped + 1;
+        perform switchyard.note_job(
+            v_job, 'lease_over', jsonb_build_object('state', v_job.state, 'worker', v_job.worker)
+        );
+        v_why := case
+            when v_job.state = 'waiting' then 'no answer before its deadline'
+            when v_job.attempt_until <= v_job.lease_until then 'the attempt took longer than its task allows'
+            else 'its worker went away'
+        end;
+        if v_job.state = 'waiting' and v_job.waiting = 'approval' then
+            perform switchyard.count_again(v_job);
+            perform switchyard.end_job(v_job, 'dead', 'rejected: nobody decided in time', null);
+        elsif v_job.state <> 'cancelling' and v_job.attempts >= v_job.attempts_max then
+            perform switchyard.end_job(v_job, 'dead', v_why || ', ' || v_job.attempts || ' of ' || v_job.attempts_max || ' attempts used', null);
+        else
+            perform switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, v_why, true);
+        end if;
+    end loop;
+    return v_reaped;
+end
+$$;
+revoke execute on function switchyard.reap_jobs from public;
+grant execute on function switchyard.reap_jobs to switchyard_system;
+
+-- Puts to rest the lanes of tasks that nobody has claimed from and that hold no ready job. Returns how many.
+create function switchyard.rest_lanes(p_limit integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_id bigint;
+    v_rested integer := 0;
+begin
+    for v_id in
+        select l.id from switchyard.lanes l
+        where l.active and l.turned_at < clock_timestamp() - interval '2 seconds'
+          and not exists (select switchyard.ready_jobs(l, 1))
+        order by l.id
+        limit p_limit
+        for no key update skip locked
+    loop
+        v_rested := v_rested + switchyard.rest_lane(v_id)::integer;
+    end loop;
+    return v_rested;
+end
+$$;
+revoke execute on function switchyard.rest_lanes from public;
+grant execute on function switchyard.rest_lanes to switchyard_system;
+
+-- Who runs a task's jobs; null when nobody of ours does.
+create function switchyard.executor_of(p_database_id uuid, p_task text) returns switchyard.executor
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select executor from switchyard.tasks where name = p_task;
+end;
+
+drop function switchyard.claimable_jobs(integer);
+-- What the relay tells the tasks: ids of ready jobs that somebody could claim now, at most p_per_task of each task.
+-- executor: `builtin`, `external` for `task-http`, null when nobody of ours would take it.
+create function switchyard.claimable_jobs(p_per_task integer) returns table (task text, executor text, job_id bigint)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+as $$
+#variable_conflict use_column
+declare
+    v_task text := '';
+    v_limited boolean := exists (select from switchyard.limits);
+    v_paused boolean := exists (select from switchyard.pauses where kind = 'pause' and database_id is null);
+begin
+    loop
+        select l.task into v_task from switchyard.lanes l
+        where l.active and not l.is_full and not l.paused and l.task > v_task
+        order by l.task
+        limit 1;
+        exit when not found;
+        continue when v_paused and exists (
+            select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = v_task
+        );
+        return query
+            select v_task,
+                case switchyard.executor_of(c.database_id, v_task)
+                    when 'builtin' then 'builtin'
+                    when 'knative' then 'external'
+                    when 'openfaas' then 'external'
+                    when 'http' then 'external'
+                end,
+                c.id
+            from (
+                select l.database_id, r.id
+                from switchyard.lanes l
+                cross join lateral (
+                    select j.id
+                    from switchyard.ready_jobs(l, least(p_per_task, coalesce(l.cap - l.in_flight, p_per_task))) as g (id)
+                    join switchyard.jobs j on j.id = g.id
+                    where (l.queue_name is null or j.id = switchyard.head_job(l))
+                      and (j.key is null or not exists (
+                          select from switchyard.jobs w
+                          where w.database_id = j.database_id and w.key = j.key and w.state <> 'queued'
+                      ))
+                ) r
+                where l.task = v_task and l.active and not l.is_full and not l.paused
+                  and (not v_limited or switchyard.may_start(l.database_id, v_task))
+                limit p_per_task
+            ) c;
+    end loop;
+end
+$$;
+revoke execute on function switchyard.claimable_jobs from public;
+grant execute on function switchyard.claimable_jobs to switchyard_system;
+
+-- Whether the limits let a job of this tenant and task start now.
+create function switchyard.may_start(p_database_id uuid, p_task text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select not exists (
+        select from switchyard.limits m
+        where (m.database_id is null or m.database_id = p_database_id) and (m.task is null or m.task = p_task)
+          and switchyard.spare(m) = 0
+    );
+end;
+
+-- When the queue next needs a look: the first job that becomes due, the first lease that ends (within the next half
+-- minute), the first token of a bucket that is empty. Null when there is none.
+create or replace function switchyard.next_due() returns timestamptz
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return least(
+        (
+            select min(j.run_at) from switchyard.jobs j
+            where j.state = 'queued' and not j.due
+              and j.run_at >= (select to_timestamp(s.last_value / 1000.0) from switchyard.later_from s)
+        ),
+        -- As the reaper sees it: what can only be stopped by its handle is not a matter of time.
+        (
+            select min(j.lease_until) from switchyard.jobs j
+            where j.state <> 'queued' and not (j.state = 'cancelling' and j.runner is not null)
+              and j.lease_until >= (select to_timestamp(s.last_value / 1000.0) from switchyard.leases_from s)
+              and j.lease_until < clock_timestamp() + interval '30 seconds'
+        ),
+        (
+            select min(m.refilled_at + interval '1 second' * (1 - m.tokens) / m.rate)
+            from switchyard.limits m
+            where m.rate is not null and switchyard.tokens_now(m) < 1
+        )
+    );
+end
+$$;
+
+-- What the tasks of this version are, as `migrate` and `up` find them. An operator's changes of a known task stay.
+create or replace function switchyard.know_task(
+    p_name text, p_attempts_max integer, p_attempt_time_max interval, p_backoff_max interval
+) returns void
+language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    insert into switchyard.tasks (name, attempts_max, attempt_time_max, backoff_max, executor)
+    values (p_name, p_attempts_max, p_attempt_time_max, p_backoff_max, 'builtin')
+    on conflict (name) do nothing;
+end;
+
+create or replace function switchyard.republish_wakeups(p_after interval) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_task text;
+    v_executor text;
+    v_count integer := 0;
+begin
+    for v_task, v_executor in
+        select distinct c.task, c.executor
+        from switchyard.claimable_jobs(32) c
+        join switchyard.jobs j on j.id = c.job_id
+        where c.executor is not null
+          and greatest(j.run_at, j.created_at) < now() - p_after
+          and not exists (
+              select from switchyard.outbox o
+              where o.broker = 'work' and o.ce_type = 'dev.switchyard.job.queued.v1' and o.ce_subject = c.task
+          )
+    loop
+        perform switchyard.publish(
+            'work', null, gen_random_uuid()::text, 'dev.switchyard.job.queued.v1', '/switchyard/cron-republish', v_task,
+            jsonb_build_object('task', v_task, 'executor', v_executor),
+            json_build_object('task', v_task)
+        );
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end
+$$;
+
+drop index switchyard.shares_next;
+alter table switchyard.shares drop column pass, drop column resting;
+alter table switchyard.lanes drop column pass;
+update switchyard.lanes set priorities = null, fronts = null where active;
+
+reset role;
