@@ -170,6 +170,8 @@ struct Inner {
     timing: Timing,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Fires when a handler keeps a thread and cannot be ended.
+    stuck: CancellationToken,
 }
 
 /// How a worker keeps its jobs.
@@ -223,6 +225,7 @@ impl Ctx {
             },
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            stuck: CancellationToken::new(),
         })))
     }
 
@@ -339,6 +342,21 @@ impl Ctx {
                 grace.as_secs()
             );
         }
+    }
+
+    /// A handler was dropped and does not end: it computes without a pause or waits without yielding, and keeps a thread.
+    pub(crate) fn stuck(&self, job: model::JobId) {
+        tracing::error!(
+            function = self.0.function,
+            job.id = job.0,
+            "a handler does not come to an end and keeps a thread; only a new process gets it back"
+        );
+        self.0.stuck.cancel();
+    }
+
+    /// Fires when only a new process can help.
+    pub(crate) fn wants_new_process(&self) -> &CancellationToken {
+        &self.0.stuck
     }
 
     /// Who this process is to the queue: random, so that no name ever comes back.

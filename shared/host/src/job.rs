@@ -29,6 +29,20 @@ pub struct Job<S> {
 }
 
 impl<S> Job<S> {
+    /// The same attempt with its payload read.
+    pub(crate) fn with<T>(self, spec: T) -> Job<T> {
+        Job {
+            hold: self.hold,
+            tenant: self.tenant,
+            spec,
+            attempt: self.attempt,
+            attempts_max: self.attempts_max,
+            traceparent: self.traceparent,
+            log: self.log,
+            cancelled: self.cancelled,
+        }
+    }
+
     /// The job's id, which is also its idempotency key: the same for every attempt.
     #[must_use]
     pub fn id(&self) -> JobId {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::JobId;
 use queue::Hold;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ const MARGIN_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Leases {
     held: Arc<Mutex<HashMap<JobId, Held>>>,
+    /// There is a reason to ask before the next heartbeat.
+    now: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -29,6 +32,8 @@ struct Held {
     until: Instant,
     cancelled: CancellationToken,
     lost: CancellationToken,
+    /// That we heard of the cancel is on record.
+    heard: bool,
 }
 
 /// What a worker listens to while it works on a job. The lease is kept until this is dropped.
@@ -53,6 +58,7 @@ impl Leases {
                 until: claimed_at + usable(lease),
                 cancelled: cancelled.clone(),
                 lost: lost.clone(),
+                heard: false,
             },
         );
         Lease {
@@ -60,6 +66,17 @@ impl Leases {
             hold,
             cancelled,
             lost,
+        }
+    }
+
+    /// Asks for news of a job at once if it is worked on here.
+    pub(crate) fn look_now(&self, hold: Hold) {
+        let here = self
+            .lock()
+            .get(&hold.job)
+            .is_some_and(|held| held.hold == hold);
+        if here {
+            self.now.notify_one();
         }
     }
 
@@ -72,6 +89,7 @@ impl Leases {
             tokio::select! {
                 _ = beat.tick() => {}
                 () = self.first_end() => {}
+                () = self.now.notified() => {}
                 () = ctx.stopping().cancelled(), if self.lock().is_empty() => return,
             }
             self.renew(&ctx, timing.lease).await;
@@ -124,6 +142,35 @@ impl Leases {
             if held.until <= now {
                 held.lost.cancel();
             }
+        }
+        self.say_that_we_heard(ctx).await;
+    }
+
+    /// Puts on record which cancels have arrived here; what cannot be said now is said with the next heartbeat.
+    async fn say_that_we_heard(&self, ctx: &Ctx) {
+        let heard: Vec<Hold> = self
+            .lock()
+            .values()
+            .filter(|held| held.cancelled.is_cancelled() && !held.heard)
+            .map(|held| held.hold)
+            .collect();
+        if heard.is_empty() {
+            return;
+        }
+        let answer = tokio::select! {
+            answer = ctx.queue().hear_cancels(&heard) => answer,
+            () = self.first_end() => return,
+        };
+        match answer {
+            Ok(_) => {
+                for held in self.lock().values_mut() {
+                    held.heard |= heard.contains(&held.hold);
+                }
+            }
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "that a cancel was heard could not be recorded yet"
+            ),
         }
     }
 

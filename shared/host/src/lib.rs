@@ -5,9 +5,12 @@
 //! blobs, clock …) and the [`Env`] (that function's settings). The same function is served by [`main`] on Knative, by
 //! `lambda_http` on AWS Lambda, and by the local runtime in one process with all others.
 //!
-//! Frames for the kinds of function: [`task`], [`tasks()`], [`reconciler`], [`subscriber`], [`background`], or a plain router.
+//! Frames for the kinds of function: [`task`], [`task_with_cancel`], [`tasks()`], [`reconciler`],
+//! [`subscriber`], [`background`], or a plain router.
 
+mod attempt;
 mod background;
+mod cancel;
 mod ctx;
 mod drain;
 mod env;
@@ -16,6 +19,7 @@ mod function;
 mod job;
 mod leases;
 mod log;
+mod pace;
 mod process;
 mod reconciler;
 mod serve;
@@ -25,6 +29,7 @@ mod telemetry;
 mod trace;
 
 pub use background::background;
+pub use cancel::{CancelReport, task_with_cancel};
 pub use ctx::{Clock, Ctx, CtxError, Resources};
 pub use drain::task;
 pub use env::{Env, SettingsError};

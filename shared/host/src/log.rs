@@ -8,6 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The longest line, in bytes; what is longer is cut and says so.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+/// What is kept of one attempt, in bytes; then a line says that there was more.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a line costs beside its text.
+const LINE_OVERHEAD_BYTES: usize = 64;
 /// Lines that may wait to be written. Whoever writes faster waits.
 const WAITING_MAX: usize = 1024;
 /// Lines written at a time.
@@ -70,13 +74,47 @@ fn cut(line: &str) -> String {
     format!("{}… [{} bytes cut]", &line[..end], line.len() - end)
 }
 
+/// How much more of an attempt's output is kept.
+struct Room {
+    bytes: usize,
+}
+
+impl Room {
+    const fn new() -> Self {
+        Self {
+            bytes: KEPT_BYTES_MAX,
+        }
+    }
+
+    /// The text if it is kept; in its place, once, that there was more.
+    fn take(&mut self, text: String) -> Option<String> {
+        if self.bytes == 0 {
+            return None;
+        }
+        match self.bytes.checked_sub(text.len() + LINE_OVERHEAD_BYTES) {
+            Some(left @ 1..) => {
+                self.bytes = left;
+                Some(text)
+            }
+            Some(0) | None => {
+                self.bytes = 0;
+                Some(format!(
+                    "… [what follows is not kept: the output is longer than {} MiB]",
+                    KEPT_BYTES_MAX / (1024 * 1024)
+                ))
+            }
+        }
+    }
+}
+
 async fn write(queue: Queue, hold: Hold, mut waiting: mpsc::Receiver<Entry>) {
     let mut seq = 0;
+    let mut room = Room::new();
     let mut entries = Vec::new();
     while waiting.recv_many(&mut entries, BATCH_MAX).await > 0 {
         let flushed =
             |entries: &[Entry]| entries.iter().any(|entry| matches!(entry, Entry::Flush(_)));
-        if !flushed(&entries) {
+        if !flushed(&entries) && room.bytes > 0 {
             // More lines usually follow at once: one statement serves them all.
             tokio::time::sleep(BATCH_WAIT).await;
             while entries.len() < BATCH_MAX
@@ -90,8 +128,10 @@ async fn write(queue: Queue, hold: Hold, mut waiting: mpsc::Receiver<Entry>) {
         for entry in entries.drain(..) {
             match entry {
                 Entry::Line(stream, text) => {
-                    seq += 1;
-                    lines.push(LogLine { seq, stream, text });
+                    if let Some(text) = room.take(text) {
+                        seq += 1;
+                        lines.push(LogLine { seq, stream, text });
+                    }
                 }
                 Entry::Flush(done) => flushes.push(done),
             }
@@ -143,5 +183,19 @@ mod tests {
             &cut[cut.len() - 30..]
         );
         assert_eq!(super::cut("short"), "short");
+    }
+
+    #[test]
+    fn of_endless_output_the_beginning_is_kept_and_that_there_was_more() {
+        let mut room = Room::new();
+        let line = "a".repeat(LINE_BYTES_MAX);
+        let kept: Vec<String> = (0..100_000)
+            .filter_map(|_| room.take(line.clone()))
+            .collect();
+        let bytes: usize = kept.iter().map(String::len).sum();
+        assert!(bytes <= KEPT_BYTES_MAX, "{bytes}");
+        let (last, before) = kept.split_last().expect("some are kept");
+        assert!(before.iter().all(|text| *text == line));
+        assert!(last.contains("longer than 16 MiB"), "{last}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +16,12 @@ use crate::{init_telemetry, serve};
 
 /// The exit code for a setting that is missing or wrong (`EX_CONFIG` of sysexits).
 pub const EXIT_SETTINGS: u8 = 78;
+
+/// The exit code for a process that has to be replaced (`EX_SOFTWARE` of sysexits): a handler of it does not come to an end.
+const EXIT_STUCK: u8 = 70;
+/// How long the runtime may do nothing at all until the process ends itself. Its leases are over then, and nobody else would
+/// end it: it holds its port and its connections.
+const STALL_MAX_SECS: u32 = 20;
 
 /// Where Knative wants a container to listen when it does not say.
 const PORT_DEFAULT: u16 = 8080;
@@ -40,6 +48,7 @@ pub fn main(function: Function) -> ExitCode {
         Ok(ready) => ready,
         Err(error) => return refused(function.name, &error),
     };
+    let ctx = mounted.ctx.clone();
     let result = if env.get("AWS_LAMBDA_RUNTIME_API").is_some() {
         runtime
             .block_on(lambda_http::run(mounted.router))
@@ -47,9 +56,11 @@ pub fn main(function: Function) -> ExitCode {
     } else {
         runtime.block_on(knative(&env, mounted))
     };
+    let stuck = ctx.wants_new_process().is_cancelled();
     // What does not end is left: the grace is over.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match result {
+        Ok(()) if stuck => ExitCode::from(EXIT_STUCK),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(function = function.name, "{error:#}");
@@ -99,6 +110,7 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
         "serving on {address}"
     );
     let ctx = mounted.ctx.clone();
+    watch_for_stalls();
     mounted.start_background();
     let stop = ctx.stopping().clone();
     let asked = ctx.clone();
@@ -110,6 +122,16 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
         asked_to_stop().await;
         tracing::info!("asked to stop");
         asked.stopping().cancel();
+    });
+    let stuck = ctx.clone();
+    ctx.spawn(async move {
+        tokio::select! {
+            () = stuck.stopping().cancelled() => {}
+            () = stuck.wants_new_process().cancelled() => {
+                tracing::error!("leaving, so that a new process takes the place of this one");
+                stuck.stopping().cancel();
+            }
+        }
     });
     if env.get("EXIT_WITH_STDIN").is_some() {
         let parent_gone = stdin_ended();
@@ -136,6 +158,39 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
     ctx.stop(deadline.saturating_duration_since(tokio::time::Instant::now()))
         .await;
     Ok(())
+}
+
+/// Ends the process when nothing of it moves any more: all threads of the runtime are kept by handlers that do not yield.
+/// What it held is taken back when its leases are over.
+fn watch_for_stalls() {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    let moves = Arc::new(AtomicU64::new(0));
+    let counts = Arc::clone(&moves);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "counts for as long as the process lives"
+    )]
+    tokio::spawn(async move {
+        loop {
+            counts.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    });
+    // A thread of its own, which no handler can keep. It counts its own looks: a process that was stopped and goes on has
+    // not stalled.
+    std::thread::spawn(move || {
+        let (mut before, mut same) = (0, 0);
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let now = moves.load(Ordering::Relaxed);
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+            if same >= STALL_MAX_SECS {
+                tracing::error!("nothing moved for {same} s; the process ends itself");
+                std::process::exit(EXIT_STUCK.into());
+            }
+        }
+    });
 }
 
 /// Fires when the standard input ends. Whoever starts this process with a pipe there and `EXIT_WITH_STDIN=1` need not live

@@ -9,6 +9,8 @@ use events::{Message, Value};
 use model::{JobQueued, TaskPolicy};
 use serde::de::DeserializeOwned;
 
+use crate::attempt::reading;
+use crate::cancel::Stops;
 use crate::{Ctx, Job, Outcome, Routes, TaskError, drain};
 
 /// What wake-ups say of who works on their task, as an extension of that name.
@@ -40,7 +42,7 @@ where
     Fut: Future<Output = Result<Outcome, TaskError>> + Send + 'static,
 {
     let which = Arc::new(move |ctx| -> Found { Box::pin(which(ctx)) });
-    drain::routes(policy, Serves::Found(which), run)
+    drain::routes(policy, Serves::Found(which), reading(run), Stops::Nothing)
 }
 
 impl Serves {

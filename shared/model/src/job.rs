@@ -252,6 +252,17 @@ pub struct JobQueued {
     pub task: String,
 }
 
+/// Data of `dev.switchyard.job.cancel.requested.v1`: somebody asked a job to stop. What to do about it is in the job's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCancelRequested {
+    /// The job.
+    pub job: i64,
+    /// Its task.
+    pub task: String,
+    /// The number of the claim that is meant.
+    pub epoch: i64,
+}
+
 /// Data of `dev.switchyard.job.*.v1` on `observed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobUpdate {

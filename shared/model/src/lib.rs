@@ -21,7 +21,7 @@ pub use id::{
     WorkloadId,
 };
 pub use job::{
-    CancelOutcome, DEPTH_MAX, FinishReport, JobQueued, JobState, JobUpdate, KeyMode, LogLine,
+    CancelOutcome, DEPTH_MAX, FinishReport, JobCancelRequested, JobQueued, JobState, JobUpdate, KeyMode, LogLine,
     LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
 };
 pub use role::{DatabaseRole, Role, UnknownRole};
