@@ -52,7 +52,7 @@ mod tests {
 
     fn after(turn: Turn, served: &[u128]) -> (u128, i32) {
         let next = turn.next(served.iter().map(|n| TenantId::from(id(*n))));
-        (next.after.map_or(0, Uuid::as_u128), next.used)
+        (next.after.map_or(0, |id| id.as_u128()), next.used)
     }
 
     #[test]
