@@ -149,7 +149,7 @@ begin
     -- Since when the ready job waits that has waited longest, of each task. What somebody has paused does not wait for us.
     -- Each priority of a lane is looked at; the first and the last, where there are too many to be remembered.
     with seen as (
-        select r.task, t.name, coalesce(bool_or(t.executor is not null), false) as is_served, min(r.run_at) as since
+        select r.task, t.name, t.executor is not null as is_served, min(r.run_at) as since
         from (
             select o.id, o.priorities, o.fronts
             from (
@@ -200,7 +200,7 @@ begin
             ) j
         ) r
         left join switchyard.tasks t on t.name = r.task
-        group by r.task, t.name
+        group by r.task, t.name, t.executor
     )
     select
         (

@@ -20,9 +20,7 @@ begin atomic
                 when l.database_id is null then 'task'
                 else 'tenant_task'
             end as scope,
-            least(
-                l.burst, l.tokens + l.rate * greatest(extract(epoch from clock_timestamp() - l.refilled_at), 0)::float8
-            ) as tokens
+            switchyard.tokens_now(l) as tokens
         from j
         join switchyard.limits l
             on (l.database_id is null or l.database_id = j.database_id) and (l.task is null or l.task = j.task)
@@ -81,9 +79,7 @@ begin atomic
         union all
         select j.id, 2, jsonb_build_object('why', 'no_executor', 'task', j.task)
         from j
-        where j.is_ready and not exists (
-            select from switchyard.tasks t where t.name = j.task and t.executor is not null
-        )
+        where j.is_ready and switchyard.executor_of(j.database_id, j.task) is null
         union all
         -- A queue that is busy names who holds it: the job that is worked on, or the one that keeps its place between
         -- attempts; else the one at its head comes first.
@@ -98,12 +94,7 @@ begin atomic
                     limit 1
                 ),
                 lane.holder,
-                (
-                    select h.id from switchyard.jobs h
-                    where h.lane_id = j.lane_id and h.state = 'queued' and h.due
-                    order by h.priority, h.run_at, h.id
-                    limit 1
-                )
+                switchyard.head_job(lane)
             ) as id
         ) ahead
         where j.is_ready and j.queue_name is not null and ahead.id <> j.id
@@ -138,8 +129,10 @@ begin atomic
         select j.id, 7, jsonb_build_object(
             'why', 'ready', 'since', greatest(j.run_at, j.created_at), 'worker_seen_at', (
                 select max(w.seen_at) from switchyard.workers w
-                join switchyard.tasks t on t.name = j.task
-                where w.function = case when t.executor = 'builtin' then j.task else 'task-http' end
+                where w.function = case switchyard.executor_of(j.database_id, j.task)
+                    when 'builtin' then j.task
+                    else 'task-http'
+                end
             )
         )
         from j

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::FutureExt as _;
 use model::{FinishReport, JobState};
+use queue::measure::PriorityClass;
 use queue::{ClaimedJob, Ended, Finish, Hold};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::drain::{Held, Run, Worker};
+use crate::drain::{Alone, Held, Run, Worker};
 use crate::leases::Lease;
+use crate::metrics::{RunOutcome, Stopped};
 use crate::{Ctx, Job, JobLog, Outcome, TaskError, cancel};
 
 /// How long a job that was claimed ahead waits for a slot before it is given back.
@@ -36,6 +38,8 @@ const REASON_BYTES_MAX: usize = 8 * 1024;
 /// What an attempt has of its worker until it ends.
 pub(crate) struct Place {
     pub(crate) lease: Lease,
+    /// It gets all slots.
+    pub(crate) alone: Option<Alone>,
     pub(crate) _held: Held,
 }
 
@@ -79,11 +83,14 @@ pub(crate) async fn attempt(worker: Worker, ctx: Ctx, claimed: ClaimedJob, place
         correlation.id = claimed.correlation_id,
     );
     async {
-        let Some(_slot) = slot(&worker, &ctx, &place.lease, claimed.hold).await else {
+        let Some(_slot) = slot(&worker, &ctx, &place, claimed.hold).await else {
             return;
         };
         let started = Instant::now();
-        tracing::info!("started");
+        tracing::info!(alone = place.alone.is_some(), "started");
+        let priority = PriorityClass::of(claimed.priority);
+        ctx.metrics()
+            .started(&claimed.task, priority, claimed.waited);
         let (log, writing) = JobLog::new(ctx.queue().clone(), claimed.hold);
         #[expect(
             clippy::disallowed_methods,
@@ -103,7 +110,13 @@ pub(crate) async fn attempt(worker: Worker, ctx: Ctx, claimed: ClaimedJob, place
         };
         let end = run(&worker, &ctx, &place.lease, job).await;
         worker.pace(|pace| pace.job_took(started.elapsed()));
-        record(&worker, &ctx, &place.lease, &log, hold, end).await;
+        let outcome = record(&worker, &ctx, &place.lease, &log, hold, end).await;
+        ctx.metrics().ran(&claimed.task, outcome, started.elapsed());
+        if place.lease.cancelled.is_cancelled()
+            && matches!(outcome, RunOutcome::Succeeded | RunOutcome::Failed)
+        {
+            ctx.metrics().stopped(&claimed.task, Stopped::Noop);
+        }
         tracing::info!(duration_ms = started.elapsed().as_millis(), "ended");
     }
     .instrument(span)
@@ -114,17 +127,25 @@ pub(crate) async fn attempt(worker: Worker, ctx: Ctx, claimed: ClaimedJob, place
 async fn slot(
     worker: &Worker,
     ctx: &Ctx,
-    lease: &Lease,
+    place: &Place,
     hold: Hold,
 ) -> Option<OwnedSemaphorePermit> {
+    let (slots, wait_max) = match place.alone {
+        // What runs now may take its time; nothing is begun before this one.
+        Some(_) => (
+            u32::try_from(worker.policy.slots).unwrap_or(u32::MAX),
+            worker.policy.attempt_time_max / 2,
+        ),
+        None => (1, SLOT_WAIT_MAX),
+    };
     tokio::select! {
         biased;
-        () = lease.lost.cancelled() => return None,
+        () = place.lease.lost.cancelled() => return None,
         () = ctx.stopping().cancelled() => {}
-        slot = Arc::clone(&worker.slots).acquire_owned() => return slot.ok(),
-        () = tokio::time::sleep(SLOT_WAIT_MAX) => {
+        slot = Arc::clone(&worker.slots).acquire_many_owned(slots) => return slot.ok(),
+        () = tokio::time::sleep(wait_max) => {
             // Jobs take longer than was thought.
-            worker.pace(|pace| pace.job_took(SLOT_WAIT_MAX));
+            worker.pace(|pace| pace.job_took(wait_max));
         }
     }
     // One that was asked to stop meanwhile ends by this as well.
@@ -204,7 +225,14 @@ async fn watch(
     }
 }
 
-async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: Hold, end: End) {
+async fn record(
+    worker: &Worker,
+    ctx: &Ctx,
+    lease: &Lease,
+    log: &JobLog,
+    hold: Hold,
+    end: End,
+) -> RunOutcome {
     let asked_to_stop = lease.cancelled.is_cancelled();
     let leaving = ctx.stopping().is_cancelled() && !asked_to_stop;
     match &end {
@@ -232,12 +260,16 @@ async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: H
             result,
         })
     };
+    let put_back = matches!(
+        end,
+        End::Leaving | End::Said(Ok(Outcome::Snooze { .. })) | End::Said(Err(TaskError::Stopped))
+    ) || leaving;
     let report = match end {
         End::Lost => {
             tracing::warn!("the lease is over; the attempt was dropped and writes nothing");
-            return;
+            return RunOutcome::Lost;
         }
-        End::Said(Ok(Outcome::Recorded)) => return,
+        End::Said(Ok(Outcome::Recorded)) => return RunOutcome::Succeeded,
         End::Said(Ok(Outcome::Done)) => finish(Ended::Succeeded, None, None).await,
         End::Said(Ok(Outcome::DoneWith(result))) => match size(&result) {
             Ok(()) => finish(Ended::Succeeded, None, Some(result)).await,
@@ -287,13 +319,33 @@ async fn record(worker: &Worker, ctx: &Ctx, lease: &Lease, log: &JobLog, hold: H
         }
     };
     match report {
-        Some(FinishReport::Applied(state)) => tracing::info!(job.state = %state, "recorded"),
+        Some(FinishReport::Applied(state)) => {
+            tracing::info!(job.state = %state, "recorded");
+            outcome(state, put_back)
+        }
         Some(FinishReport::Stale) => {
             tracing::warn!("somebody else holds the job; nothing was recorded");
+            RunOutcome::Lost
         }
-        None => tracing::error!(
-            "the end could not be recorded; the job is taken back when its lease is over"
-        ),
+        None => {
+            tracing::error!(
+                "the end could not be recorded; the job is taken back when its lease is over"
+            );
+            RunOutcome::Lost
+        }
+    }
+}
+
+/// What an attempt counts as that left its job in this state.
+const fn outcome(state: JobState, put_back: bool) -> RunOutcome {
+    match state {
+        JobState::Succeeded => RunOutcome::Succeeded,
+        JobState::Dead => RunOutcome::Failed,
+        JobState::Cancelled => RunOutcome::Cancelled,
+        JobState::Waiting | JobState::Cancelling => RunOutcome::Waiting,
+        JobState::Queued if !put_back => RunOutcome::Retried,
+        // A newer one took its place when it was put back.
+        JobState::Queued | JobState::Superseded | JobState::Running => RunOutcome::PutBack,
     }
 }
 

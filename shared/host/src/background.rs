@@ -16,5 +16,6 @@ where
     Routes {
         router: Router::new(),
         background: Some(Arc::new(move |ctx| Box::pin(work(ctx)))),
+        telling: None,
     }
 }

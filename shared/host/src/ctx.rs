@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::{Env, Function, SettingsError};
+use crate::{Env, Function, Metrics, SettingsError};
 
 /// Where the present comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,12 +55,13 @@ pub enum CtxError {
 
 type Pools = HashMap<(String, DatabaseRole), (SystemDb, TenantDb)>;
 
-/// What functions of one process share: pools by URL and role, the HTTP client, the clock.
+/// What functions of one process share: pools by URL and role, the HTTP client, the clock, what they count.
 #[derive(Debug, Clone)]
 pub struct Resources {
     pools: Arc<Mutex<Pools>>,
     http: ClusterEgress,
     clock: Clock,
+    metrics: Metrics,
 }
 
 impl Resources {
@@ -73,6 +74,7 @@ impl Resources {
             pools: Arc::default(),
             http: ClusterEgress::new()?,
             clock: Clock::Machine,
+            metrics: Metrics::new(),
         })
     }
 
@@ -81,6 +83,12 @@ impl Resources {
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// What the functions count, and whatever else runs in the process.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     fn databases(
@@ -165,6 +173,7 @@ struct Inner {
     blobs: Option<Blobs>,
     http: ClusterEgress,
     clock: Clock,
+    metrics: Metrics,
     worker: Uuid,
     role: DatabaseRole,
     timing: Timing,
@@ -216,6 +225,7 @@ impl Ctx {
             blobs,
             http: resources.http.clone(),
             clock: resources.clock,
+            metrics: resources.metrics.clone(),
             worker: Uuid::new_v4(),
             role: function.role,
             timing: Timing {
@@ -286,6 +296,12 @@ impl Ctx {
     #[must_use]
     pub fn http(&self) -> &ClusterEgress {
         &self.0.http
+    }
+
+    /// Counts what the function does.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The present.

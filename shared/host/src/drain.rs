@@ -29,7 +29,7 @@ use crate::finisher::Finisher;
 use crate::leases::Leases;
 use crate::pace::{Looks, Pace};
 use crate::tasks::Serves;
-use crate::{Ctx, Job, Outcome, Routes, TaskError};
+use crate::{Ctx, Job, Outcome, Routes, TaskError, presence};
 
 /// Wake-ups that one process holds at a time. More of them could not claim more.
 const WAKEUPS_MAX: usize = 64;
@@ -60,6 +60,7 @@ pub(crate) fn routes(policy: TaskPolicy, serves: Serves, run: Run, stops: Stops)
         let worker = worker
             .get_or_init(|| Worker::start(&ctx, policy, serves.clone(), run.clone(), stops.clone()))
             .clone();
+        ctx.metrics().received(ctx.function());
         async move {
             match message.ty().parse() {
                 Ok(EventType::JobQueued) => worker.woken(ctx, &message).await,
@@ -106,6 +107,8 @@ struct Shared {
     wakeups: Semaphore,
     /// Jobs that were claimed and have not ended here.
     held: AtomicUsize,
+    /// Those of them that run alone.
+    alone: AtomicUsize,
     /// One of them has ended.
     ended: Notify,
     /// One claim at a time: each knows what the one before has left. Holds when the last one began that found nothing.
@@ -133,10 +136,16 @@ impl Worker {
             tokio::spawn(leases.clone().run(ctx.clone()));
             tokio::spawn(writing);
         }
+        let slots = Arc::new(Semaphore::new(policy.slots));
+        ctx.spawn(presence::tell(
+            ctx.clone(),
+            Arc::clone(&slots),
+            policy.slots,
+        ));
         Self {
             run,
             policy,
-            slots: Arc::new(Semaphore::new(policy.slots)),
+            slots,
             leases,
             finisher,
             stops,
@@ -145,6 +154,7 @@ impl Worker {
                 pace: Mutex::new(Pace::new()),
                 wakeups: Semaphore::new(WAKEUPS_MAX),
                 held: AtomicUsize::new(0),
+                alone: AtomicUsize::new(0),
                 ended: Notify::new(),
                 claiming: tokio::sync::Mutex::new(None),
             }),
@@ -228,8 +238,12 @@ impl Worker {
             let wait = match self.claim(&ctx, came, slice_end).await {
                 Ok(Claimed::Jobs(jobs, claimed_at)) => {
                     looks.found();
+                    let suspects = self.suspects(&ctx, &jobs).await;
                     for job in jobs {
-                        let place = self.place(job.hold, claimed_at, ctx.timing().lease);
+                        let mut place = self.place(job.hold, claimed_at, ctx.timing().lease);
+                        if suspects.contains(&job.hold.job) {
+                            place.alone = Some(Alone::new(&self.shared));
+                        }
                         running.spawn(attempt::attempt(self.clone(), ctx.clone(), job, place));
                     }
                     continue;
@@ -281,7 +295,7 @@ impl Worker {
         }
         let held = self.shared.held.load(Ordering::Relaxed);
         let room = self.pace(|pace| pace.room(self.policy.slots, held));
-        if room == 0 {
+        if room == 0 || self.shared.alone.load(Ordering::Relaxed) > 0 {
             return Ok(Claimed::Full);
         }
         let tasks = match self.serves.tasks(ctx).await {
@@ -320,8 +334,32 @@ impl Worker {
     fn place(&self, hold: Hold, claimed_at: Instant, lease: Duration) -> Place {
         Place {
             lease: self.leases.keep(hold, claimed_at, lease),
+            alone: None,
             _held: Held(Arc::clone(&self.shared)),
         }
+    }
+
+    /// Jobs whose workers went away twice in a row. One of them may have been the cause, and what runs beside it would pay
+    /// for it with its own attempts.
+    async fn suspects(&self, ctx: &Ctx, jobs: &[ClaimedJob]) -> Vec<model::JobId> {
+        let tried: Vec<Hold> = jobs
+            .iter()
+            .filter(|job| job.attempts > 2)
+            .map(|job| job.hold)
+            .collect();
+        if tried.is_empty() {
+            return Vec::new();
+        }
+        ctx.queue()
+            .left_behind_twice(&tried)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "it is not known whether claimed jobs brought down their workers before"
+                );
+                Vec::new()
+            })
     }
 
     pub(crate) fn pace<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
@@ -341,5 +379,21 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
         self.0.ended.notify_waiters();
+    }
+}
+
+/// Keeps the worker from claiming more for as long as a job is to run alone.
+pub(crate) struct Alone(Arc<Shared>);
+
+impl Alone {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.alone.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.alone.fetch_sub(1, Ordering::Relaxed);
     }
 }

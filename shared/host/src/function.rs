@@ -9,7 +9,7 @@ use axum::routing::get;
 use model::{DatabaseRole, TaskPolicy};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{Ctx, CtxError, Env, Resources, SettingsError, trace};
+use crate::{Ctx, CtxError, Env, Resources, SettingsError, metrics, trace};
 
 /// One function, as a constant: the whole of what the rest of the system knows of it.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +43,39 @@ pub enum Kind {
 pub type Background =
     Arc<dyn Fn(Ctx) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
 
+/// What a function tells at `/metrics` besides what the host counts: OpenMetrics text without the mark of the end.
+pub type Telling =
+    Arc<dyn Fn(Ctx) -> Pin<Box<dyn Future<Output = anyhow::Result<String>> + Send>> + Send + Sync>;
+
 /// What a function answers and does.
 #[derive(Clone)]
 pub struct Routes {
     pub(crate) router: Router<Ctx>,
     pub(crate) background: Option<Background>,
+    pub(crate) telling: Option<Telling>,
+}
+
+impl Routes {
+    /// The same, with more to tell at `/metrics`.
+    #[must_use]
+    pub fn telling<F, Fut>(mut self, tell: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<String>> + Send + 'static,
+    {
+        self.telling = Some(Arc::new(move |ctx| Box::pin(tell(ctx))));
+        self
+    }
+
+    /// The same, with more routes.
+    ///
+    /// # Panics
+    /// When one of them is there already.
+    #[must_use]
+    pub fn and(mut self, more: Router<Ctx>) -> Self {
+        self.router = self.router.merge(more);
+        self
+    }
 }
 
 impl From<Router<Ctx>> for Routes {
@@ -55,6 +83,7 @@ impl From<Router<Ctx>> for Routes {
         Self {
             router,
             background: None,
+            telling: None,
         }
     }
 }
@@ -70,7 +99,7 @@ impl std::fmt::Debug for Routes {
 /// A function that is ready to be served: its settings were good.
 #[derive(Clone)]
 pub struct Mounted {
-    /// Answers requests, `/healthz` and `/readyz` included.
+    /// Answers requests, `/healthz`, `/readyz` and `/metrics` included.
     pub router: Router,
     /// Its context, to stop it with.
     pub ctx: Ctx,
@@ -94,11 +123,23 @@ impl Function {
     pub fn mount(&self, env: &Env, resources: &Resources) -> Result<Mounted, CtxError> {
         let routes = (self.routes)(env)?;
         let ctx = Ctx::new(self, env, resources)?;
+        match self.kind {
+            Kind::Task(_) => {
+                ctx.metrics().know_task(self.name);
+                ctx.metrics().know_function(self.name);
+            }
+            Kind::Subscriber | Kind::Reconciler => ctx.metrics().know_function(self.name),
+            Kind::Service | Kind::Relay => {}
+        }
         let router = routes
             .router
             .route("/healthz", get(StatusCode::OK))
             .route("/readyz", get(crate::serve::readiness))
             .with_state(ctx.clone())
+            .layer(axum::middleware::from_fn_with_state(
+                (ctx.clone(), self.kind, routes.telling),
+                metrics::answer,
+            ))
             .layer(CatchPanicLayer::custom(crate::serve::panicked))
             .layer(axum::middleware::from_fn_with_state(
                 ctx.clone(),

@@ -20,6 +20,7 @@ where
 {
     let handler = move |State(ctx): State<Ctx>, Received(_): Received| {
         let reconcile = reconcile.clone();
+        ctx.metrics().received(ctx.function());
         async move {
             match reconcile(ctx).await {
                 Ok(report) => {

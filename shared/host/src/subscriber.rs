@@ -40,6 +40,7 @@ where
 {
     let handler = move |State(ctx): State<Ctx>, Received(message): Received| {
         let handle = handle.clone();
+        ctx.metrics().received(ctx.function());
         async move {
             let event = match Event::try_from(&message) {
                 Ok(event) => event,

@@ -22,6 +22,7 @@ impl Inbox for Ctx {
     type Trigger = (TenantId, TriggerId);
 
     async fn trigger(&self, id: TriggerId) -> Result<Option<(Self::Trigger, Secrets)>, InboxError> {
+        self.metrics().received(self.function());
         let keyring = self.keyring().map_err(failed)?;
         let found = self.store().inbox_trigger(keyring, id).await;
         let found = found.map_err(|error| match error {
