@@ -460,8 +460,8 @@ language sql immutable
 begin atomic
     select p_job.replayed_as is null
         and (p_filter ->> 'task' is null or p_job.task = p_filter ->> 'task')
-        and (p_filter ->> 'queue' is null or p_job.queue_name = p_filter ->> 'queue')
-        and (p_filter ->> 'key' is null or p_job.key = p_filter ->> 'key')
+        and (p_filter ->> 'queue' is null or coalesce(p_job.queue_name = p_filter ->> 'queue', false))
+        and (p_filter ->> 'key' is null or coalesce(p_job.key = p_filter ->> 'key', false))
         and (p_filter ->> 'reason' is null or position(lower(p_filter ->> 'reason') in lower(coalesce(p_job.reason, ''))) > 0);
 end;
 
@@ -883,27 +883,9 @@ end;
 revoke execute on function switchyard.repair_own_jobs from public;
 grant execute on function switchyard.repair_own_jobs to switchyard_tenant;
 
--- Puts a wake-up for a task into the outbox, as the relay would have made it.
-create function switchyard.publish_wakeup(p_task text, p_source text) returns void
-language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform switchyard.publish(
-        'work', null, gen_random_uuid()::text, 'dev.switchyard.job.queued.v1', p_source, p_task,
-        jsonb_build_object('task', p_task, 'executor', (
-            select case when t.executor = 'builtin' then 'builtin' else 'external' end
-            from (select p_task as name) asked
-            left join switchyard.tasks t on t.name = asked.name
-        )),
-        json_build_object('task', p_task)
-    );
-end
-$$;
-revoke execute on function switchyard.publish_wakeup from public;
-
 -- Tells those who work on a task that there is work, again, for each task that has some (of a tenant, or of all), as the
 -- relay would have: for when nothing starts. Tells each task with its ready jobs, counted up to 1000, and what was done:
--- told, or skipped, because a wake-up for it is on its way already.
+-- told, or skipped, because a wake-up for it is on its way already or nobody of ours works on it.
 create function switchyard.repair_wakeups(
     p_database_id uuid, p_task text, p_limit integer, p_dry_run boolean, p_by text, p_why text
 ) returns table (task text, jobs integer, did text, note text)
@@ -912,23 +894,28 @@ as $$
 #variable_conflict use_column
 declare
     v_task text;
+    v_executor text;
     v_jobs integer;
-    v_on_its_way boolean;
+    v_note text;
     v_considered integer := 0;
     v_told integer := 0;
 begin
     if p_limit not between 1 and 1000 then
         raise exception 'at a time 1 to 1000 tasks are told' using errcode = 'invalid_parameter_value';
     end if;
-    for v_task in
-        select distinct l.task from switchyard.lanes l
-        where l.active and not l.is_full and not l.paused
-          and (p_database_id is null or l.database_id = p_database_id)
-          and (p_task is null or l.task = p_task)
-          and not exists (
-              select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = l.task
-          )
-        order by 1
+    for v_task, v_executor in
+        select distinct t.task, case when e.executor = 'builtin' then 'builtin' when e.executor is not null then 'external' end
+        from (
+            select distinct l.database_id, l.task from switchyard.lanes l
+            where l.active and not l.is_full and not l.paused
+              and (p_database_id is null or l.database_id = p_database_id)
+              and (p_task is null or l.task = p_task)
+              and not exists (
+                  select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = l.task
+              )
+        ) t
+        cross join lateral (select switchyard.executor_of(t.database_id, t.task) as executor) e
+        order by 1, 2
         limit p_limit
     loop
         select count(*) into v_jobs from (
@@ -940,16 +927,25 @@ begin
         ) ready;
         continue when v_jobs = 0;
         v_considered := v_considered + 1;
-        v_on_its_way := exists (
-            select from switchyard.outbox o
-            where o.broker = 'work' and o.ce_type = 'dev.switchyard.job.queued.v1' and o.ce_subject = v_task
-        );
-        if not v_on_its_way and not p_dry_run then
-            perform switchyard.publish_wakeup(v_task, '/switchyard/repair');
+        v_note := case
+            when v_executor is null then 'nobody of ours works on this task'
+            when exists (
+                select from switchyard.outbox o
+                where o.broker = 'work' and o.ce_type = 'dev.switchyard.job.queued.v1' and o.ce_subject = v_task
+                  and o.extensions ->> 'executor' is not distinct from v_executor
+            ) then 'a wake-up is on its way already'
+        end;
+        if v_note is null then
+            v_told := v_told + 1;
+            if not p_dry_run then
+                perform switchyard.publish(
+                    'work', null, gen_random_uuid()::text, 'dev.switchyard.job.queued.v1', '/switchyard/repair', v_task,
+                    jsonb_build_object('task', v_task, 'executor', v_executor),
+                    json_build_object('task', v_task)
+                );
+            end if;
         end if;
-        v_told := v_told + (not v_on_its_way)::integer;
-        return query select v_task, v_jobs, case when v_on_its_way then 'skipped' else 'told' end,
-            case when v_on_its_way then 'a wake-up is on its way already' end;
+        return query select v_task, v_jobs, case when v_note is null then 'told' else 'skipped' end, v_note;
     end loop;
     if not p_dry_run then
         perform switchyard.record_deed('republish', p_database_id, p_by, p_why, jsonb_build_object(

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use model::{JobId, TenantId};
-use queue::{Hold, Wait};
+use queue::{Hold, Progress, Wait};
 use tokio_util::sync::CancellationToken;
 
-use crate::JobLog;
+use crate::{Ctx, JobLog};
 
 /// One attempt at a job.
 #[derive(Debug)]
@@ -47,6 +47,14 @@ impl<S> Job<S> {
     #[must_use]
     pub fn id(&self) -> JobId {
         self.hold.job
+    }
+
+    /// Tells people how far the job is. False when somebody else holds it by now: stop.
+    ///
+    /// # Errors
+    /// When the database does not answer. What is told is for people: work may go on without it.
+    pub async fn tell(&self, ctx: &Ctx, progress: Progress) -> Result<bool, sqlx::Error> {
+        ctx.queue().set_progress(self.hold, progress).await
     }
 
     /// Fires when somebody asked the job to stop or the process has to leave. Long work looks at it between steps and hands
