@@ -24,12 +24,12 @@ as $$
 declare
     v_ce_id text := p_job.id || '/' || p_job.epoch || '/cancel';
 begin
-    update switchyard.jobs set cancel_told_at = clock_timestamp() where id = p_job.id and epoch = p_job.epoch;
     if exists (
         select from switchyard.outbox where broker = 'work' and refused_at is null and ce_id = v_ce_id
     ) then
         return;
     end if;
+    update switchyard.jobs set cancel_told_at = clock_timestamp() where id = p_job.id and epoch = p_job.epoch;
     perform switchyard.publish(
         'work', p_job.database_id, v_ce_id,
         'dev.switchyard.job.cancel.requested.v1', '/switchyard/jobs', p_job.id::text,
@@ -74,9 +74,11 @@ begin
     end if;
     if v_job.state = 'cancelling' then
         if v_job.runner is not null then
+            -- A person who asks again may have helped: no need to wait. Who is at it now is not disturbed.
             update switchyard.jobs
-            set cancel_try_at = least(cancel_try_at, clock_timestamp())
-            where id = v_job.id and epoch = v_job.epoch;
+            set cancel_try_at = clock_timestamp()
+            where id = v_job.id and epoch = v_job.epoch and cancel_error is not null and cancel_told_at is null
+              and cancel_try_at > clock_timestamp();
             perform switchyard.tell_cancel(v_job);
         end if;
         return 'already_requested';
@@ -224,6 +226,23 @@ end
 $$;
 revoke execute on function switchyard.settle_cancel from public;
 grant execute on function switchyard.settle_cancel to switchyard_system;
+
+-- Which of these jobs were twice in a row left behind by a worker that went away: perhaps it was they who brought it down,
+-- and whoever claims one runs nothing beside it.
+create function switchyard.left_behind_twice(p_ids bigint[], p_epochs bigint[]) returns setof bigint
+language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select j.id
+    from unnest(p_ids, p_epochs) as a (id, epoch)
+    join switchyard.jobs j on j.id = a.id and j.epoch = a.epoch
+    where (
+        select count(distinct e.epoch) from switchyard.job_events e
+        where e.database_id = j.database_id and e.job_id = j.id and e.kind = 'lease_over'
+          and e.epoch in (j.epoch - 1, j.epoch - 2)
+    ) = 2;
+end;
+revoke execute on function switchyard.left_behind_twice from public;
+grant execute on function switchyard.left_behind_twice to switchyard_system;
 
 -- Tells again whose time for another try has come, and who was told and not heeded: every 15 s at first, every 10 minutes
 -- when that has been so for long. Returns how many.

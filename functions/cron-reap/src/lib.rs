@@ -1,4 +1,5 @@
-//! Takes back what dead workers held, makes due what its time has come for, and makes the next days' partitions.
+//! Takes back what dead workers held, makes due what its time has come for, tells again what is to
+//! be stopped, and makes the next days' partitions.
 //!
 //! The relay does the first two as well, sooner; this is what makes good a relay that is dead.
 
@@ -27,6 +28,8 @@ struct Report {
     made_due: i32,
     /// Lanes without work.
     rested: i32,
+    /// Cancels that nobody took up, or that are to be tried again.
+    cancels: i32,
     partitions: i32,
 }
 
@@ -40,6 +43,10 @@ async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
         reaped: swept.reaped,
         made_due: swept.made_due,
         rested: swept.rested,
+        cancels: queue
+            .republish_cancels(BATCH)
+            .await
+            .context("could not tell again what is to be stopped")?,
         partitions: queue
             .make_partitions(PARTITION_DAYS)
             .await

@@ -118,6 +118,22 @@ impl Queue {
         report(state)
     }
 
+    /// Which of these jobs, each claimed at least twice before, were left behind both times by a worker that went away.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn left_behind_twice(&self, holds: &[Hold]) -> Result<Vec<JobId>, sqlx::Error> {
+        let (ids, epochs) = columns(holds);
+        let ids = sqlx::query_scalar!(
+            r#"select id as "id!" from switchyard.left_behind_twice($1, $2) as left_behind (id)"#,
+            &ids,
+            &epochs
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(ids.into_iter().map(JobId).collect())
+    }
+
     /// Tells again of cancels that are to be tried again, or that nobody took up. Returns how many.
     ///
     /// # Errors

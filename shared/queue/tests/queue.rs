@@ -1,6 +1,8 @@
 //! What the queue promises, tried on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "queue/cancel.rs"]
+mod cancel;
 #[path = "queue/concurrency.rs"]
 mod concurrency;
 #[path = "queue/fairness.rs"]

@@ -139,7 +139,7 @@ impl World {
             "outbox",
         ] {
             let but = if table == "job_events" {
-                "and kind <> 'stale_write'"
+                "and kind not in ('stale_write', 'cancel_too_late')"
             } else {
                 ""
             };
