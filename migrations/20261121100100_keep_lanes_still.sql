@@ -58,7 +58,7 @@ end;
 drop function switchyard.lane_of(uuid, text, text);
 -- The lane of a job, made when it is the first.
 create function switchyard.lane_of(p_database_id uuid, p_task text, p_queue_name text) returns bigint
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_id bigint;
@@ -95,7 +95,7 @@ create index queues_to_claim on switchyard.lanes (task, database_id, served_at, 
 
 -- The ready jobs of a lane in their order, at most so many.
 create function switchyard.ready_jobs(p_lane switchyard.lanes, p_limit integer) returns setof bigint
-language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 begin
     if p_lane.priorities is null then
@@ -146,7 +146,7 @@ end;
 -- visible is not forgotten.
 drop function switchyard.activate_lane(bigint);
 create function switchyard.activate_lane(p_lane bigint, p_priority integer, p_run_at timestamptz) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_gate boolean;
@@ -167,7 +167,7 @@ $$;
 
 -- The slow part of the above.
 create function switchyard.open_lane(p_lane bigint, p_priority integer, p_run_at timestamptz) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     -- Beyond this many priorities a claim looks from the beginning.
@@ -219,7 +219,7 @@ end;
 
 -- Puts a lane without ready jobs to rest, unless somebody is adding one. True when it rests. The caller holds the row.
 create function switchyard.rest_lane(p_lane bigint) returns boolean
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 begin
     if not pg_try_advisory_xact_lock(switchyard.gate_lock(p_lane, false))
@@ -239,7 +239,7 @@ $$;
 -- what was so when the gate was last turned: all who added jobs before that are through. Nothing when somebody else is at
 -- it, or one who adds is not through. At most once a second for a lane.
 create function switchyard.turn_lane(p_lane bigint) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_lane switchyard.lanes;
@@ -277,7 +277,7 @@ $$;
 -- Gives back places in lanes with a cap; one row for each job that left. A queue whose last job has left rests.
 drop function switchyard.leave_lane(bigint);
 create function switchyard.leave_lanes(p_lanes bigint[]) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_id bigint;
@@ -315,7 +315,7 @@ $$;
 
 -- Gives back what jobs counted for in limits. One row for each job that left.
 create function switchyard.leave_limits(p_database_ids uuid[], p_tasks text[]) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 begin
     if not exists (select from switchyard.limits where in_flight_max is not null) then
@@ -516,7 +516,7 @@ create function switchyard.add_job(
     out job_id bigint,
     out outcome text
 )
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -690,7 +690,7 @@ drop function switchyard.make_due(integer);
 -- Makes jobs ready whose time has come. Part of every claim, and of the relay's and the reaper's work. p_all: also looks
 -- where nothing is expected: a job may have been added long before its transaction was committed.
 create function switchyard.make_due(p_limit integer, p_all boolean default false) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_from timestamptz := '-infinity';
@@ -765,6 +765,33 @@ begin atomic
     select coalesce(array_agg(priority order by priority), '{}') from known where priority is not null;
 end;
 
+-- The next tenants after one, in the order of their ids, that have a lane which may be claimed: each is found by a look
+-- into the index, whatever lies between. p_before: not this one and none after it.
+create function switchyard.tenants_after(p_tasks text[], p_after uuid, p_before uuid, p_limit integer) returns uuid[]
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
+as $$
+declare
+    v_found uuid[] := '{}';
+    v_at uuid := p_after;
+begin
+    while cardinality(v_found) < p_limit loop
+        select l.database_id into v_at
+        from unnest(p_tasks) as k (task)
+        cross join lateral (
+            select database_id from switchyard.lanes
+            where task = k.task and database_id > v_at and active and not is_full and not paused
+            order by database_id
+            limit 1
+        ) l
+        order by l.database_id
+        limit 1;
+        exit when not found or v_at >= p_before;
+        v_found := v_found || v_at;
+    end loop;
+    return v_found;
+end
+$$;
+
 drop function switchyard.claim_jobs(uuid, text[], integer, interval);
 -- Takes up to p_limit ready jobs of the given tasks, fair across tenants first and lanes second: those tenants that have
 -- work get their parts by weight; where there are more tenants than places, turn by turn. Whose turn it is the caller
@@ -776,7 +803,7 @@ create function switchyard.claim_jobs(
     p_lane bigint default null
 )
 returns setof switchyard.jobs
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
 declare
@@ -790,10 +817,17 @@ declare
     -- Rounds that may find only lanes that give nothing now, and move them behind the others.
     v_patience integer := 16;
     v_moved boolean;
+    -- Lanes of tasks in which nothing could be taken.
+    v_bare bigint[] := '{}';
+    v_next_bare bigint[];
     v_start uuid := coalesce(p_after, gen_random_uuid());
     v_at uuid := v_start;
-    v_first uuid := p_after;
-    v_wrapped boolean := false;
+    v_first uuid[] := case when p_after is null then '{}' else array[p_after] end;
+    -- The same, for the end.
+    v_last uuid[] := v_first;
+    v_limit integer;
+    v_half integer := 1;
+    v_next uuid[];
     v_left integer := p_limit;
     v_tenants uuid[];
     v_quotas integer[];
@@ -830,54 +864,31 @@ begin
     <<stretches>>
     while v_left > 0 loop
         if p_lane is not null then
-            exit when v_wrapped;
-            v_wrapped := true;
+            exit stretches when v_half > 1;
+            v_half := 2;
             select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = p_lane;
         else
-            -- The next tenants that may have work: each is found by a look into the index, whatever lies between.
-            with recursive found (id) as (
-                select coalesce(v_first, (
-                    select l.database_id
-                    from unnest(v_tasks) as k (task)
-                    cross join lateral (
-                        select database_id from switchyard.lanes
-                        where task = k.task and database_id > v_at and active and not is_full and not paused
-                        order by database_id
-                        limit 1
-                    ) l
-                    order by l.database_id
-                    limit 1
-                ))
-                union all
-                select (
-                    select l.database_id
-                    from unnest(v_tasks) as k (task)
-                    cross join lateral (
-                        select database_id from switchyard.lanes
-                        where task = k.task and database_id > f.id and active and not is_full and not paused
-                        order by database_id
-                        limit 1
-                    ) l
-                    order by l.database_id
-                    limit 1
-                )
-                from found f
-                where f.id is not null
-            )
-            select array_agg(f.id order by f.id)
-            into v_tenants
-            from (
-                select id from found
-                where id is not null and (not v_wrapped or id <= v_start)
-                limit least(greatest(v_left, c_stretch_min), c_stretch_max)
-            ) f;
-            if v_tenants is null then
-                exit stretches when v_wrapped;
-                v_wrapped := true;
-                v_at := c_none;
-                continue stretches;
+            v_tenants := v_first;
+            v_limit := least(greatest(v_left, c_stretch_min), c_stretch_max);
+            -- Once round: from the one served last to the end, then from the beginning to it.
+            while v_half <= 2 and cardinality(v_tenants) < v_limit loop
+                v_next := switchyard.tenants_after(
+                    v_tasks, v_at, case v_half when 2 then v_start end, v_limit - cardinality(v_tenants)
+                );
+                if cardinality(v_next) = 0 then
+                    v_half := v_half + 1;
+                    v_at := c_none;
+                else
+                    v_at := v_next[cardinality(v_next)];
+                    v_tenants := v_tenants || v_next;
+                end if;
+            end loop;
+            if cardinality(v_tenants) = 0 then
+                -- Nobody else wants the rest: it goes to the one who has had its turn.
+                v_tenants := v_last;
+                v_last := '{}';
+                exit stretches when cardinality(v_tenants) = 0;
             end if;
-            v_at := v_tenants[cardinality(v_tenants)];
             -- Their parts: by weight where there is enough for all, else so many for each until it is used up.
             select array_agg(greatest(least(q.part, v_left - q.before), 0)::integer order by q.place)
             into v_quotas
@@ -890,7 +901,7 @@ begin
                         case
                             when v_left >= sum(w.quantum) over () then
                                 greatest(floor(v_left * w.weight / sum(w.weight) over ()), 1)
-                            when w.tenant = v_first then greatest(w.quantum - p_used, 0)
+                            when w.tenant = any (v_first) then greatest(w.quantum - p_used, 0)
                             else w.quantum
                         end as part
                     from (
@@ -902,7 +913,7 @@ begin
                     ) w
                 ) p
             ) q;
-            v_first := null;
+            v_first := '{}';
         end if;
         if v_limited then
             -- Before any lane, in one order; later ones only if nobody has them.
@@ -952,7 +963,7 @@ begin
                             from unnest(v_tasks) as k (task)
                             join switchyard.lanes l
                                 on l.database_id = t.tenant and l.task = k.task and l.queue_name is null
-                            where l.active and not l.is_full and not l.paused
+                            where l.active and not l.is_full and not l.paused and not l.id = any (v_bare)
                             union all
                             select l.id, l.cap, l.queue_name, l.turned_at, l.served_at
                             from unnest(v_tasks) as k (task)
@@ -1110,7 +1121,10 @@ begin
             if v_taken > 0 then
                 v_now := clock_timestamp();
                 return query
-                    with moved as (
+                    with known as materialized (
+                        select k.name, k.attempt_time_max from switchyard.tasks k where k.name = any (v_tasks)
+                    ),
+                    moved as (
                         update switchyard.jobs j
                         set state = 'running',
                             due = false,
@@ -1119,10 +1133,10 @@ begin
                             worker = p_worker,
                             started_at = v_now,
                             attempt_until = v_now + coalesce(
-                                (select attempt_time_max from switchyard.tasks where name = j.task), interval '2 minutes'
+                                (select k.attempt_time_max from known k where k.name = j.task), interval '2 minutes'
                             ),
                             lease_until = v_now + least(p_lease, coalesce(
-                                (select attempt_time_max from switchyard.tasks where name = j.task), interval '2 minutes'
+                                (select k.attempt_time_max from known k where k.name = j.task), interval '2 minutes'
                             ))
                         where j.ctid = any (v_tids)
                         returning j.*
@@ -1169,23 +1183,37 @@ begin
 
             exit stretches when v_left <= 0;
             exit rounds when p_lane is not null;
+            v_next_bare := array(
+                select w.lane from unnest(v_lanes) as w (lane)
+                where not w.lane = any (v_queues) and not w.lane = any (v_of)
+            );
+            if cardinality(v_next_bare) > 0 then
+                v_bare := v_bare || v_next_bare;
+                v_moved := true;
+            end if;
             if v_taken = 0 then
                 v_patience := v_patience - 1;
-                exit rounds when not v_moved or v_patience = 0;
+                exit rounds when not v_moved or v_patience <= 0;
                 continue rounds;
             end if;
-            -- What one tenant leaves goes to those that took all they were given.
+            -- What one tenant leaves goes to those that took all they were given, or looked where nothing was.
             select array_agg(h.tenant order by h.place),
                 array_agg((v_left / h.tenants + (h.place <= v_left % h.tenants)::integer)::integer order by h.place)
             into v_tenants, v_quotas
             from (
                 select q.tenant, row_number() over (order by q.place) as place, count(*) over () as tenants
                 from unnest(v_tenants, v_quotas) with ordinality as q (tenant, quota, place)
-                where q.quota > 0 and q.quota <= (
-                    select count(*)
-                    from unnest(v_lanes, v_owners) as w (lane, owner)
-                    join unnest(v_of) as o (lane) on o.lane = w.lane
-                    where w.owner = q.tenant
+                where q.quota > 0 and (
+                    q.quota <= (
+                        select count(*)
+                        from unnest(v_lanes, v_owners) as w (lane, owner)
+                        join unnest(v_of) as o (lane) on o.lane = w.lane
+                        where w.owner = q.tenant
+                    )
+                    or exists (
+                        select from unnest(v_lanes, v_owners) as w (lane, owner)
+                        where w.owner = q.tenant and w.lane = any (v_next_bare)
+                    )
                 )
             ) h;
             exit rounds when v_tenants is null;
@@ -1214,7 +1242,7 @@ return greatest(least(
 
 -- Puts the lane of a task to rest that had no work for two seconds. Nothing when somebody else is at it.
 create function switchyard.rest_idle_lane(p_lane bigint) returns void
-language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 begin
     perform from switchyard.lanes
@@ -1236,13 +1264,19 @@ begin atomic
     select * from switchyard.claim_jobs(p_worker, p_tasks, p_limit, p_lease, null, 0, p_lane);
 end;
 
+-- How a batch of jobs ended, as it is written by those who are in a hurry: columns instead of rows, not compressed. It
+-- becomes a `batch` when the relay comes by.
+alter table switchyard.outbox add column packed json;
+alter table switchyard.outbox alter column packed set storage external;
+create index outbox_packed on switchyard.outbox (id) where packed is not null;
+
 -- running | waiting | cancelling → succeeded | dead | cancelled, in batches, fenced by epoch. `applied` is the state that
 -- was recorded, null where the caller's hold was over. What ends by itself after a cancel was asked for keeps its own
 -- outcome, and that the cancel came too late is recorded. `cancelled` is accepted only where a cancel was asked for.
 create or replace function switchyard.finish_jobs(
     p_ids bigint[], p_epochs bigint[], p_states switchyard.job_state[], p_reasons text[], p_results jsonb[]
 ) returns table (job_id bigint, applied switchyard.job_state)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off
 as $$
 #variable_conflict use_column
@@ -1267,9 +1301,15 @@ begin
                 as a (asked_id, asked_epoch, end_state, reason, result)
             order by a.asked_id
         ) a
-        where j.id = a.asked_id and j.epoch = a.asked_epoch and j.state = 'running'
+        -- As text, so that only the index on id fits.
+        where j.id = a.asked_id and j.epoch = a.asked_epoch and j.state::text = 'running'
           and a.end_state in ('succeeded', 'dead')
         returning j.*, a.end_state, a.reason, a.result
+    ),
+    known as materialized (
+        select t.name, t.history, t.announced
+        from (select distinct g.task from gone g) d
+        join switchyard.tasks t on t.name = d.task
     ),
     kept as (
         insert into switchyard.jobs_archive (
@@ -1284,18 +1324,22 @@ begin
             g.result, g.event_id, g.binding_id, g.workload_id, g.replay_of, g.correlation_id, g.causation_id, g.depth,
             g.traceparent, g.actor, g.created_at, g.put_off_since, g.progress
         from gone g
-        left join switchyard.tasks t on t.name = g.task
+        left join known t on t.name = g.task
         where t.history is null or t.history = 'full' or (t.history = 'failures' and g.end_state <> 'succeeded')
     ),
     said as (
-        insert into switchyard.outbox (broker, ce_id, ce_type, ce_source, batch)
+        insert into switchyard.outbox (broker, ce_id, ce_type, ce_source, packed)
         select 'observed', min(g.id) || '/' || min(g.epoch), 'dev.switchyard.job.finished.v1', '/switchyard/jobs',
-            jsonb_agg(switchyard.job_news(
-                'dev.switchyard.job.finished.v1', g.id, g.epoch, g.database_id, g.task, g.end_state, g.attempts,
-                g.reason, g.correlation_id, g.event_id, g.traceparent
-            ))
+            json_build_object(
+                'jobs', array_agg(g.id), 'epochs', array_agg(g.epoch), 'tenants', array_agg(g.database_id),
+                'tasks', array_agg(g.task), 'states', array_agg(g.end_state), 'attempts', array_agg(g.attempts),
+                'reasons', nullif(array_agg(g.reason), array_fill(null::text, array[count(*)::integer])),
+                'correlations', nullif(array_agg(g.correlation_id), array_fill(null::text, array[count(*)::integer])),
+                'events', nullif(array_agg(g.event_id), array_fill(null::uuid, array[count(*)::integer])),
+                'traces', nullif(array_agg(g.traceparent), array_fill(null::text, array[count(*)::integer]))
+            )
         from gone g
-        left join switchyard.tasks t on t.name = g.task
+        left join known t on t.name = g.task
         where coalesce(t.announced, true)
         having count(*) > 0
         returning id
@@ -1359,28 +1403,54 @@ begin
 end
 $$;
 
--- What is told of a job, as an element of an outbox row's batch.
-create function switchyard.job_news(
-    p_type text, p_id bigint, p_epoch bigint, p_database_id uuid, p_task text, p_state switchyard.job_state,
-    p_attempts integer, p_reason text, p_correlation_id text, p_event_id uuid, p_traceparent text
-) returns jsonb
-language sql stable
-return jsonb_build_object(
-    -- The same fact has the same id, whoever tells it again.
-    'id', p_id || '/' || p_epoch || '/' || p_type,
-    'type', p_type,
-    'subject', p_id::text,
-    'extensions', jsonb_strip_nulls(jsonb_build_object(
-        'tenantid', p_database_id,
-        'correlationid', p_correlation_id,
-        'causationid', p_event_id,
-        'traceparent', p_traceparent,
-        'severity', case p_state when 'dead' then 'error' when 'queued' then 'warning' else 'info' end
-    )),
-    'data', jsonb_strip_nulls(jsonb_build_object(
-        'job', p_id, 'task', p_task, 'state', p_state, 'epoch', p_epoch, 'attempts', p_attempts, 'reason', p_reason
-    ))
-);
+-- Writes out what ends of jobs were packed into rows of the outbox, as many rows: what the relay does before it publishes.
+-- Returns how many rows.
+create function switchyard.unpack_outbox(p_limit integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    update switchyard.outbox o
+    set packed = null,
+        batch = (
+            select jsonb_agg(jsonb_build_object(
+                -- The same fact has the same id, whoever tells it again.
+                'id', n.job || '/' || n.epoch || '/' || o.ce_type,
+                'type', o.ce_type,
+                'subject', n.job::text,
+                'extensions', jsonb_strip_nulls(jsonb_build_object(
+                    'tenantid', n.tenant, 'correlationid', n.correlation, 'causationid', n.event,
+                    'traceparent', n.trace, 'severity', case n.state when 'dead' then 'error' else 'info' end
+                )),
+                'data', jsonb_strip_nulls(jsonb_build_object(
+                    'job', n.job, 'task', n.task, 'state', n.state, 'epoch', n.epoch, 'attempts', n.attempts,
+                    'reason', n.reason
+                ))
+            ) order by n.place)
+            from (
+                select j.place, j.value::bigint as job,
+                    (o.packed -> 'epochs' ->> (j.place - 1)::integer)::bigint as epoch,
+                    o.packed -> 'tenants' ->> (j.place - 1)::integer as tenant,
+                    o.packed -> 'tasks' ->> (j.place - 1)::integer as task,
+                    o.packed -> 'states' ->> (j.place - 1)::integer as state,
+                    (o.packed -> 'attempts' ->> (j.place - 1)::integer)::integer as attempts,
+                    o.packed -> 'reasons' ->> (j.place - 1)::integer as reason,
+                    o.packed -> 'correlations' ->> (j.place - 1)::integer as correlation,
+                    o.packed -> 'events' ->> (j.place - 1)::integer as event,
+                    o.packed -> 'traces' ->> (j.place - 1)::integer as trace
+                from json_array_elements_text(o.packed -> 'jobs') with ordinality as j (value, place)
+            ) n
+        )
+    where o.id in (
+        select id from switchyard.outbox where packed is not null order by id limit p_limit for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+revoke execute on function switchyard.unpack_outbox from public;
+grant execute on function switchyard.unpack_outbox to switchyard_system;
 
 create or replace function switchyard.requeue_job(
     p_job switchyard.jobs, p_run_at timestamptz, p_attempts integer, p_error text, p_hold boolean
@@ -1500,7 +1570,7 @@ drop function switchyard.reap_jobs(integer);
 -- (rejected), cancelling → cancelled, unless work outside has a handle by which it must be stopped first. Returns how
 -- many jobs moved. Safe to run many times at once. p_all: also looks where nothing is expected.
 create function switchyard.reap_jobs(p_limit integer, p_all boolean default false) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_from timestamptz := '-infinity';
@@ -1563,7 +1633,7 @@ grant execute on function switchyard.reap_jobs to switchyard_system;
 
 -- Puts to rest the lanes of tasks that nobody has claimed from and that hold no ready job. Returns how many.
 create function switchyard.rest_lanes(p_limit integer) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_id bigint;
@@ -1596,7 +1666,7 @@ drop function switchyard.claimable_jobs(integer);
 -- What the relay tells the tasks: ids of ready jobs that somebody could claim now, at most p_per_task of each task.
 -- executor: `builtin`, `external` for `task-http`, null when nobody of ours would take it.
 create function switchyard.claimable_jobs(p_per_task integer) returns table (task text, executor text, job_id bigint)
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
 #variable_conflict use_column
@@ -1660,7 +1730,7 @@ end;
 -- When the queue next needs a look: the first job that becomes due, the first lease that ends (within the next half
 -- minute), the first token of a bucket that is empty. Null when there is none.
 create or replace function switchyard.next_due() returns timestamptz
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
 begin
     return least(
