@@ -4,24 +4,28 @@ set local role switchyard_owner;
 alter table switchyard.tasks
     -- Who chose the executor, and when.
     add column executor_by text check (length(executor_by) between 1 and 200),
-    add column executor_at timestamptz,
-    -- Nobody chose it for this task: it follows the installation's default.
-    add column by_default boolean not null default false;
+    add column executor_at timestamptz;
 
--- What tasks get that nobody gave an executor. Out of the box none: their jobs wait for a worker of another system, and say so.
-create table switchyard.executor_default (
-    only_row boolean primary key default true check (only_row),
+-- What a task gets that has no row: of a tenant, or else of the installation (database_id null). Out of the box nothing: its
+-- jobs wait for a worker of another system, and say so.
+create table switchyard.executor_defaults (
+    id bigint generated always as identity primary key,
+    database_id uuid references switchyard.tenants,
+    -- Null: nobody of ours.
     executor switchyard.executor,
     namespace text check (namespace ~ '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'),
     completes_by switchyard.completes_by not null default 'response',
     callback_deadline interval not null default '60 seconds' check (callback_deadline > '0'),
-    set_by text check (length(set_by) between 1 and 200),
-    set_at timestamptz,
-    -- The others have no usual place where a function of that name would be.
+    set_by text not null check (length(set_by) between 1 and 200),
+    set_at timestamptz not null default now(),
+    -- The others have no usual place where a function of any name would be.
     constraint has_a_usual_place check (executor in ('knative', 'openfaas'))
 );
-insert into switchyard.executor_default default values;
-grant select on switchyard.executor_default to switchyard_system, switchyard_tenant, switchyard_observer;
+create unique index executor_defaults_once on switchyard.executor_defaults (
+    coalesce(database_id, '00000000-0000-0000-0000-000000000000')
+);
+call switchyard.protect('switchyard.executor_defaults');
+grant select on switchyard.executor_defaults to switchyard_system, switchyard_tenant, switchyard_observer;
 
 -- Where a tenant has its function for a task that the operator leaves to the tenants: executor `http` without a URL. Called
 -- through the guard for addresses that tenants chose, never as an address of the operator's.
@@ -44,26 +48,77 @@ alter table switchyard.job_logs
 insert into switchyard.tasks (name, executor) values ('task-http', 'http')
 on conflict (name) do update set executor = 'http';
 
--- A task that is first seen by a job of it gets a row, if there is a default.
-create function switchyard.know_by_default() returns trigger
+-- What a tenant's tasks without a row get.
+create function switchyard.executor_default(p_database_id uuid) returns switchyard.executor_defaults
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select d from switchyard.executor_defaults d
+    where d.database_id = p_database_id or d.database_id is null
+    order by d.database_id nulls last
+    limit 1;
+end;
+
+-- Who runs a task's jobs; null when nobody of ours does.
+create or replace function switchyard.executor_of(p_database_id uuid, p_task text) returns switchyard.executor
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when exists (select from switchyard.tasks where name = p_task)
+            then (select executor from switchyard.tasks where name = p_task)
+        else (switchyard.executor_default(p_database_id)).executor
+    end;
+end;
+
+-- How long a call of a task's function that was acknowledged may stay silent.
+create function switchyard.callback_deadline_of(p_database_id uuid, p_task text) returns interval
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select coalesce(
+        (select callback_deadline from switchyard.tasks where name = p_task),
+        (switchyard.executor_default(p_database_id)).callback_deadline,
+        '60 seconds'
+    );
+end;
+
+-- Takes jobs of tasks that have no row, of tenants that have a default for those. Lane by lane: a claim of all lanes of a
+-- task would take those of tenants without one. Who has waited longest comes first; each gets its part.
+create function switchyard.claim_by_default(p_worker uuid, p_limit integer, p_lease interval) returns setof switchyard.jobs
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- Lanes looked at in one claim.
+    c_lanes_max constant integer := 64;
+    v_lanes bigint[];
+    v_lane record;
+    v_left integer := p_limit;
+    v_taken integer;
 begin
-    insert into switchyard.tasks (name, executor, namespace, completes_by, callback_deadline, by_default)
-    select new.task, d.executor, d.namespace, d.completes_by, d.callback_deadline, true
-    from switchyard.executor_default d
-    where d.executor is not null
-      and not exists (select from switchyard.tasks t where t.name = new.task)
-    on conflict (name) do nothing;
-    return null;
+    if not exists (select from switchyard.executor_defaults where executor is not null) then
+        return;
+    end if;
+    perform switchyard.make_due(p_limit * 2);
+    select array_agg(l.id) into v_lanes
+    from (
+        select l.id from switchyard.lanes l
+        where l.active and not l.is_full and not l.paused
+          and not exists (select from switchyard.tasks t where t.name = l.task)
+          and switchyard.executor_of(l.database_id, l.task) is not null
+        order by l.served_at, l.id
+        limit c_lanes_max
+    ) l;
+    for v_lane in select id, task from switchyard.lanes where id = any (v_lanes) order by served_at, id loop
+        exit when v_left <= 0;
+        return query select * from switchyard.claim_jobs(
+            p_worker, array[v_lane.task], least(v_left, greatest(p_limit / cardinality(v_lanes), 1)), p_lease,
+            p_lane => v_lane.id
+        );
+        get diagnostics v_taken = row_count;
+        v_left := v_left - v_taken;
+    end loop;
 end
 $$;
-revoke execute on function switchyard.know_by_default from public;
-create trigger lane_is_new after insert on switchyard.lanes
-    for each row execute function switchyard.know_by_default();
--- The head of a named queue may be of a task that no lane was made for.
-create trigger lane_turns_to_task after update of task on switchyard.lanes
-    for each row when (old.task is distinct from new.task) execute function switchyard.know_by_default();
+revoke execute on function switchyard.claim_by_default from public;
+grant execute on function switchyard.claim_by_default to switchyard_system;
 
 -- Gives a task to an executor, or to nobody of ours (null). Where `p_url` and `p_namespace` are null it is called at the
 -- executor's usual place; the others stay as they are where null is given. Jobs that are being worked on end where they
@@ -109,7 +164,6 @@ begin
         callback_deadline = coalesce(p_callback_deadline, t.callback_deadline),
         attempt_time_max = coalesce(p_attempt_time_max, t.attempt_time_max),
         attempts_max = coalesce(p_attempts_max, t.attempts_max),
-        by_default = false,
         executor_by = excluded.executor_by,
         executor_at = excluded.executor_at;
     perform switchyard.wake_relay('work');
@@ -117,8 +171,25 @@ end
 $$;
 revoke execute on function switchyard.set_executor from public;
 
--- Changes what tasks get that nobody gave an executor, those that have been seen included. Null: nothing.
+-- Takes a task's row away again: it gets what its tenants' or the installation's default says. False when there was none.
+create function switchyard.forget_task(p_task text) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_gone boolean;
+begin
+    delete from switchyard.tenant_urls where task = p_task;
+    delete from switchyard.tasks where name = p_task;
+    v_gone := found;
+    perform switchyard.wake_relay('work');
+    return v_gone;
+end
+$$;
+revoke execute on function switchyard.forget_task from public;
+
+-- Says what tasks without a row get: those of a tenant, or of all tenants that have no default of their own (null).
 create function switchyard.set_default_executor(
+    p_database_id uuid,
     p_executor switchyard.executor,
     p_namespace text,
     p_completes_by switchyard.completes_by,
@@ -127,33 +198,39 @@ create function switchyard.set_default_executor(
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_default switchyard.executor_default;
 begin
-    update switchyard.executor_default
-    set executor = p_executor,
-        namespace = p_namespace,
-        completes_by = coalesce(p_completes_by, completes_by),
-        callback_deadline = coalesce(p_callback_deadline, callback_deadline),
-        set_by = p_by,
-        set_at = now()
-    returning * into strict v_default;
-    update switchyard.tasks
-    set executor = v_default.executor,
-        namespace = v_default.namespace,
-        completes_by = v_default.completes_by,
-        callback_deadline = v_default.callback_deadline
-    where by_default;
-    if v_default.executor is not null then
-        insert into switchyard.tasks (name, executor, namespace, completes_by, callback_deadline, by_default)
-        select seen.task, v_default.executor, v_default.namespace, v_default.completes_by, v_default.callback_deadline, true
-        from (select distinct task from switchyard.lanes) seen
-        on conflict (name) do nothing;
-    end if;
+    insert into switchyard.executor_defaults as d (
+        database_id, executor, namespace, completes_by, callback_deadline, set_by
+    ) values (
+        p_database_id, p_executor, p_namespace, coalesce(p_completes_by, 'response'),
+        coalesce(p_callback_deadline, '60 seconds'), p_by
+    )
+    on conflict (coalesce(database_id, '00000000-0000-0000-0000-000000000000')) do update set
+        executor = excluded.executor,
+        namespace = excluded.namespace,
+        completes_by = coalesce(p_completes_by, d.completes_by),
+        callback_deadline = coalesce(p_callback_deadline, d.callback_deadline),
+        set_by = excluded.set_by,
+        set_at = now();
     perform switchyard.wake_relay('work');
 end
 $$;
 revoke execute on function switchyard.set_default_executor from public;
+
+-- Takes a default away again. False when there was none.
+create function switchyard.drop_default_executor(p_database_id uuid) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_gone boolean;
+begin
+    delete from switchyard.executor_defaults where database_id is not distinct from p_database_id;
+    v_gone := found;
+    perform switchyard.wake_relay('work');
+    return v_gone;
+end
+$$;
+revoke execute on function switchyard.drop_default_executor from public;
 
 -- Says where the transaction's tenant has its function for a task. False when the task is not left to the tenants.
 create function switchyard.set_own_url(p_task text, p_url text, p_by text) returns boolean
@@ -293,9 +370,7 @@ begin
                 when j.state = 'waiting' and j.waiting = 'callback' then greatest(
                     j.lease_until,
                     least(
-                        clock_timestamp() + coalesce(
-                            (select t.callback_deadline from switchyard.tasks t where t.name = j.task), '60 seconds'
-                        ),
+                        clock_timestamp() + switchyard.callback_deadline_of(j.database_id, j.task),
                         j.attempt_until
                     )
                 )

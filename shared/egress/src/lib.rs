@@ -7,6 +7,8 @@ mod cluster;
 mod guard;
 mod tenant;
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 pub use cluster::ClusterEgress;
@@ -15,6 +17,11 @@ pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
 
 /// How long a connection may take to come up, name lookup included.
 const CONNECT_SECS: u64 = 10;
+
+/// A peer that is silently gone is noticed: after this time without a word it is asked, then as often as this until it has
+/// not answered so many times. Fifteen seconds, where an answer may take minutes.
+const KEEPALIVE_SECS: u64 = 5;
+const KEEPALIVE_RETRIES: u32 = 2;
 
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("switchyard/", env!("CARGO_PKG_VERSION"));
@@ -68,5 +75,8 @@ fn builder() -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .referer(false)
-        .connect_timeout(std::time::Duration::from_secs(CONNECT_SECS))
+        .connect_timeout(Duration::from_secs(CONNECT_SECS))
+        .tcp_keepalive(Duration::from_secs(KEEPALIVE_SECS))
+        .tcp_keepalive_interval(Duration::from_secs(KEEPALIVE_SECS))
+        .tcp_keepalive_retries(KEEPALIVE_RETRIES)
 }

@@ -298,21 +298,8 @@ impl Worker {
         if room == 0 || self.shared.alone.load(Ordering::Relaxed) > 0 {
             return Ok(Claimed::Full);
         }
-        let tasks = match self.serves.tasks(ctx).await {
-            Ok(tasks) if tasks.is_empty() => return Ok(Claimed::Nothing),
-            Ok(tasks) => tasks,
-            Err(error) => {
-                self.pace(Pace::claim_failed);
-                return Err(error);
-            }
-        };
         let claimed_at = Instant::now();
-        let limit = i32::try_from(room).unwrap_or(i32::MAX);
-        let claimed = ctx
-            .queue()
-            .claim(ctx.worker(), &tasks, limit, ctx.timing().lease)
-            .await;
-        match claimed {
+        match self.serves.claim(ctx, room).await {
             Ok(jobs) => {
                 self.pace(|pace| pace.claim_took(claimed_at.elapsed()));
                 if jobs.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use events::{Message, Value};
 use model::{JobQueued, TaskPolicy};
+use queue::ClaimedJob;
 use serde::de::DeserializeOwned;
 
 use crate::attempt::reading;
@@ -29,7 +30,8 @@ pub(crate) enum Serves {
     Found(Arc<dyn Fn(Ctx) -> Found + Send + Sync>),
 }
 
-/// Works on the jobs of all tasks that `which` finds; it is asked before each claim. `run` is called for each attempt. The
+/// Works on the jobs of all tasks that `which` finds, which is asked before each claim, and of those that have no row where
+/// their tenant's default is an executor outside. `run` is called for each attempt. The
 /// routes take wake-ups of tasks that have an executor outside.
 ///
 /// An attempt is dropped after the policy's time at the latest, whatever its own task allows.
@@ -63,12 +65,40 @@ impl Serves {
         }
     }
 
-    /// The tasks whose jobs are claimed.
-    pub(crate) async fn tasks(&self, ctx: &Ctx) -> Result<Vec<String>, sqlx::Error> {
-        match self {
-            Self::Own => Ok(vec![ctx.function().to_owned()]),
-            Self::Found(which) => which(ctx.clone()).await,
+    /// Claims up to so many jobs.
+    pub(crate) async fn claim(
+        &self,
+        ctx: &Ctx,
+        most: usize,
+    ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+        let (queue, worker, lease) = (ctx.queue(), ctx.worker(), ctx.timing().lease);
+        let most = i32::try_from(most).unwrap_or(i32::MAX);
+        let which = match self {
+            Self::Own => {
+                let own = [ctx.function().to_owned()];
+                return queue.claim(worker, &own, most, lease).await;
+            }
+            Self::Found(which) => which,
+        };
+        let tasks = which(ctx.clone()).await?;
+        let mut jobs = if tasks.is_empty() {
+            Vec::new()
+        } else {
+            queue.claim(worker, &tasks, most, lease).await?
+        };
+        let left = most.saturating_sub(i32::try_from(jobs.len()).unwrap_or(i32::MAX));
+        if left > 0 {
+            match queue.claim_by_default(worker, left, lease).await {
+                Ok(more) => jobs.extend(more),
+                Err(error) if jobs.is_empty() => return Err(error),
+                // What is claimed is worked on; the rest comes with the next claim.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "jobs of tasks without a row could not be claimed"
+                ),
+            }
         }
+        Ok(jobs)
     }
 }
 

@@ -5,14 +5,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use database::TenantTx;
-use model::{JobState, LogStream, TenantId};
+use model::{JobId, JobState, LogStream, TenantId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::hold::{storable, storable_json};
-use crate::{Hold, Queue};
+use crate::{ClaimedJob, Hold, Queue};
 
 /// Tasks that one look-up returns; an installation has a few dozens.
 const TASKS_MAX: i64 = 10_000;
@@ -163,8 +164,6 @@ pub struct TaskExecutor {
     pub attempt_time_max_secs: f64,
     /// Tries that count.
     pub attempts_max: i32,
-    /// Whether it follows the installation's default.
-    pub by_default: bool,
     /// Where this tenant has its own function, for a task that is left to the tenants.
     pub own_url: Option<String>,
 }
@@ -269,6 +268,53 @@ impl Queue {
             .collect()
     }
 
+    /// Takes up to `limit` ready jobs of tasks that have no row, of tenants whose tasks then have an executor outside.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing was claimed, or the leases run out.
+    pub async fn claim_by_default(
+        &self,
+        worker: Uuid,
+        limit: i32,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"
+            select id as "id!", epoch as "epoch!", database_id as "database_id!", task as "task!",
+                payload as "payload!", attempts as "attempts!", attempts_max as "attempts_max!",
+                attempt_until as "attempt_until!", correlation_id, traceparent, depth as "depth!",
+                priority as "priority!",
+                extract(epoch from started_at - greatest(run_at, created_at))::float8 as "waited_secs!"
+            from switchyard.claim_by_default($1, $2, make_interval(secs => $3))
+            "#,
+            worker,
+            limit,
+            lease.as_secs_f64(),
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ClaimedJob {
+                hold: Hold {
+                    job: JobId(row.id),
+                    epoch: row.epoch,
+                },
+                tenant: row.database_id.into(),
+                task: row.task,
+                payload: row.payload,
+                attempts: row.attempts,
+                attempts_max: row.attempts_max,
+                attempt_until: row.attempt_until,
+                correlation_id: row.correlation_id,
+                traceparent: row.traceparent,
+                depth: row.depth,
+                priority: row.priority,
+                waited: duration(row.waited_secs),
+            })
+            .collect())
+    }
+
     /// What to call for a job that is held. Nothing when the hold is over, or the task has no executor outside any more.
     ///
     /// # Errors
@@ -276,18 +322,21 @@ impl Queue {
     pub async fn call(&self, hold: Hold) -> Result<Option<Call>, sqlx::Error> {
         let row = sqlx::query!(
             r#"
-            select j.task, t.executor::text as "executor!", t.url, t.namespace,
+            select j.task, switchyard.executor_of(j.database_id, j.task)::text as "executor!", t.url,
+                coalesce(t.namespace, case when t.name is null then d.namespace end) as namespace,
                 (select u.url from switchyard.tenant_urls u where u.database_id = j.database_id and u.task = j.task)
                     as tenant_url,
-                t.completes_by::text as "completes_by!",
-                extract(epoch from t.callback_deadline)::float8 as "callback_deadline_secs!",
-                extract(epoch from t.attempt_time_max)::float8 as "attempt_time_max_secs!",
+                coalesce(t.completes_by, d.completes_by, 'response')::text as "completes_by!",
+                extract(epoch from switchyard.callback_deadline_of(j.database_id, j.task))::float8
+                    as "callback_deadline_secs!",
+                extract(epoch from j.attempt_until - j.started_at)::float8 as "attempt_time_max_secs!",
                 extract(epoch from j.attempt_until - clock_timestamp())::float8 as "secs_left!",
                 j.payload as "payload!: Json<Box<RawValue>>", j.actor
             from switchyard.jobs j
-            join switchyard.tasks t on t.name = j.task
+            left join switchyard.tasks t on t.name = j.task
+            cross join switchyard.executor_default(j.database_id) d
             where j.id = $1 and j.epoch = $2 and j.state in ('running', 'cancelling')
-              and t.executor in ('knative', 'openfaas', 'http')
+              and switchyard.executor_of(j.database_id, j.task) in ('knative', 'openfaas', 'http')
             "#,
             hold.job.0,
             hold.epoch,
@@ -434,7 +483,7 @@ async fn listed(
         select t.name, t.executor::text, t.url, t.namespace, t.completes_by::text as "completes_by!",
             extract(epoch from t.callback_deadline)::float8 as "callback_deadline_secs!",
             extract(epoch from t.attempt_time_max)::float8 as "attempt_time_max_secs!",
-            t.attempts_max, t.by_default, u.url as "own_url?"
+            t.attempts_max, u.url as "own_url?"
         from switchyard.tasks t
         left join switchyard.tenant_urls u on u.task = t.name and u.database_id = switchyard.current_tenant()
         where $1::text is null or t.name = $1
@@ -457,7 +506,6 @@ async fn listed(
                 callback_deadline_secs: row.callback_deadline_secs,
                 attempt_time_max_secs: row.attempt_time_max_secs,
                 attempts_max: row.attempts_max,
-                by_default: row.by_default,
                 own_url: row.own_url,
             })
         })
@@ -492,19 +540,46 @@ pub async fn set_executor(
     .map(drop)
 }
 
-/// What tasks get that nobody gave an executor: nobody of ours, Knative or OpenFaaS. For operators; of `new` the task, the URL
-/// and the tries are not looked at.
+/// Takes a task's row away: it then gets what the default of its tenants says. False when it had none. For operators.
+///
+/// # Errors
+/// When the login is not the owner or the database does not answer.
+pub async fn forget_task(conn: &mut PgConnection, task: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select switchyard.forget_task($1) as "gone!""#, task)
+        .fetch_one(conn)
+        .await
+}
+
+/// What tasks without a row get.
+#[derive(Debug, Clone, Copy)]
+pub struct NewDefault<'a> {
+    /// Of one tenant; none: of all that have no default of their own.
+    pub tenant: Option<TenantId>,
+    /// Knative or OpenFaaS; none: nobody of ours.
+    pub executor: Option<Executor>,
+    /// The namespace of Knative Services; none: the installation's.
+    pub namespace: Option<&'a str>,
+    /// What tells that a call is done; none: as it is.
+    pub completes_by: Option<CompletesBy>,
+    /// How long a call that was acknowledged may stay silent; none: as it is.
+    pub callback_deadline: Option<Duration>,
+    /// Who wants it.
+    pub by: &'a str,
+}
+
+/// Says what tasks without a row get. For operators.
 ///
 /// # Errors
 /// When the login is not the owner, the database does not answer, or the executor has no usual place.
 pub async fn set_default_executor(
     conn: &mut PgConnection,
-    new: &NewExecutor<'_>,
+    new: &NewDefault<'_>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "select switchyard.set_default_executor(
-            $1::text::switchyard.executor, $2, $3::text::switchyard.completes_by, make_interval(secs => $4), $5
+            $1, $2::text::switchyard.executor, $3, $4::text::switchyard.completes_by, make_interval(secs => $5), $6
         )",
+        new.tenant.map(TenantId::uuid),
         new.executor.map(Executor::as_str),
         new.namespace,
         new.completes_by.map(CompletesBy::as_str),
@@ -514,6 +589,71 @@ pub async fn set_default_executor(
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// Takes a default away: a tenant then has the installation's, the installation none. False when there was none. For
+/// operators.
+///
+/// # Errors
+/// When the login is not the owner or the database does not answer.
+pub async fn drop_default_executor(
+    conn: &mut PgConnection,
+    tenant: Option<TenantId>,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select switchyard.drop_default_executor($1) as "gone!""#,
+        tenant.map(TenantId::uuid)
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// What tasks without a row get.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DefaultExecutor {
+    /// The tenant's name; none: of all that have no default of their own.
+    pub tenant: Option<String>,
+    /// Who runs their jobs; nobody of ours where none is given.
+    pub executor: Option<Executor>,
+    /// The namespace of Knative Services, if not the installation's.
+    pub namespace: Option<String>,
+    /// What tells that a call is done.
+    pub completes_by: CompletesBy,
+    /// How long a call that was acknowledged may stay silent, in seconds.
+    pub callback_deadline_secs: f64,
+}
+
+/// All defaults, the installation's first. For operators.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn default_executors(
+    conn: &mut PgConnection,
+) -> Result<Vec<DefaultExecutor>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select t.name as "tenant?", d.executor::text, d.namespace, d.completes_by::text as "completes_by!",
+            extract(epoch from d.callback_deadline)::float8 as "callback_deadline_secs!"
+        from switchyard.executor_defaults d
+        left join switchyard.tenants t on t.database_id = d.database_id
+        order by t.name nulls first
+        limit $1
+        "#,
+        TASKS_MAX
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(DefaultExecutor {
+                tenant: row.tenant,
+                executor: row.executor.as_deref().map(decoded).transpose()?,
+                namespace: row.namespace,
+                completes_by: decoded(&row.completes_by)?,
+                callback_deadline_secs: row.callback_deadline_secs,
+            })
+        })
+        .collect()
 }
 
 /// Says where the tenant has its function for a task that is left to the tenants. The URL was let through by the guard for
