@@ -1,21 +1,187 @@
-//! Drops the days of history that are past keeping and has the planner look at the rest.
+//! Drops the days of history that are past keeping, forgets keys that protect nothing any more, and has the planner look
+//! at what is left.
+//!
+//! A day goes as a whole, with its partition: nothing is deleted row by row but what missed its day. Dropping locks the
+//! table for a moment; whoever finishes a job then waits for half a second at most, and a day that somebody reads just now
+//! is left for the next time.
 
-use host::{Ctx, Function, Kind};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use host::{Ctx, Env, Function, Kind, SettingsError};
 use model::DatabaseRole;
-use serde::Serialize;
+use queue::{History, Queue};
+use serde::{Deserialize, Serialize};
 
 /// The function.
 pub const FUNCTION: Function = Function {
     name: env!("CARGO_PKG_NAME"),
     role: DatabaseRole::System,
     kind: Kind::Reconciler,
-    routes: |_| Ok(host::reconciler(reconcile)),
+    routes: |env| {
+        let settings = Settings::of(env)?;
+        Ok(host::reconciler(move |ctx| {
+            reconcile(ctx, settings.clone())
+        }))
+    },
 };
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Days of one table that are dropped in one pass.
+const DAYS_MAX: usize = 40;
+/// How often a table that somebody holds is tried in one pass.
+const TRIES: usize = 3;
+/// Rows deleted, and keys forgotten, by one statement.
+const BATCH: i32 = 10_000;
+/// How many such statements one pass makes of each sort.
+const BATCHES_MAX: usize = 20;
+/// How long a key is remembered that nobody uses: no event is dispatched so late.
+const KEY_UNUSED: Duration = Duration::from_secs(2 * 24 * 3600);
+/// How often a table is analysed. Its partitions are by autovacuum; what the planner knows of the whole changes slowly.
+const ANALYSE_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+#[derive(Debug, Clone, Deserialize)]
+struct Settings {
+    /// How many days finished jobs are kept, with what happened to them.
+    #[serde(default = "jobs_kept_days")]
+    jobs_kept_days: u32,
+    /// How many days logs are kept.
+    #[serde(default = "logs_kept_days")]
+    logs_kept_days: u32,
+    /// How many days it is kept what became of the ticks of schedules.
+    #[serde(default = "ticks_kept_days")]
+    ticks_kept_days: u32,
+}
+
+const fn jobs_kept_days() -> u32 {
+    30
+}
+
+const fn logs_kept_days() -> u32 {
+    30
+}
+
+const fn ticks_kept_days() -> u32 {
+    7
+}
+
+impl Settings {
+    fn of(env: &Env) -> Result<Self, SettingsError> {
+        let settings: Self = env.parse()?;
+        for (name, days) in [
+            ("JOBS_KEPT_DAYS", settings.jobs_kept_days),
+            ("LOGS_KEPT_DAYS", settings.logs_kept_days),
+            ("TICKS_KEPT_DAYS", settings.ticks_kept_days),
+        ] {
+            if days == 0 {
+                return Err(SettingsError::wrong(name, "a day is the least"));
+            }
+        }
+        Ok(settings)
+    }
+
+    fn keep(&self, history: History) -> Duration {
+        DAY * match history {
+            History::Jobs | History::Events => self.jobs_kept_days,
+            History::Logs => self.logs_kept_days,
+            History::Ticks => self.ticks_kept_days,
+        }
+    }
+}
 
 /// What a tick changed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Report {}
-
-async fn reconcile(_ctx: Ctx) -> anyhow::Result<Report> {
-    Ok(Report::default())
+struct Report {
+    /// Partitions that were dropped.
+    dropped: Vec<String>,
+    /// Tables of which a day is left for the next time, because somebody held them.
+    busy: Vec<&'static str>,
+    /// Rows that were in no day's partition.
+    deleted: i32,
+    /// Keys that were forgotten.
+    forgotten: i32,
+    /// Tables that were analysed.
+    analysed: Vec<&'static str>,
 }
+
+async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
+    let queue = ctx.queue();
+    let mut report = Report::default();
+    for history in History::ALL {
+        let table = history.table();
+        let keep = settings.keep(history);
+        drop_days(queue, history, keep, &mut report)
+            .await
+            .with_context(|| format!("could not drop a day of {table}"))?;
+        for _ in 0..BATCHES_MAX {
+            let deleted = queue
+                .delete_expired_rows(history, keep, BATCH)
+                .await
+                .with_context(|| format!("could not delete what missed its day in {table}"))?;
+            report.deleted += deleted;
+            if deleted < BATCH {
+                break;
+            }
+        }
+    }
+    for _ in 0..BATCHES_MAX {
+        let forgotten = queue
+            .forget_keys(KEY_UNUSED, BATCH)
+            .await
+            .context("could not forget keys")?;
+        report.forgotten += forgotten;
+        if forgotten < BATCH {
+            break;
+        }
+    }
+    for history in History::ALL {
+        let table = history.table();
+        if queue
+            .analyse_history(history, ANALYSE_EVERY)
+            .await
+            .with_context(|| format!("could not analyse {table}"))?
+        {
+            report.analysed.push(table);
+        }
+    }
+    Ok(report)
+}
+
+/// Drops days one by one, each in a transaction of its own, so that the table is free between two.
+async fn drop_days(
+    queue: &Queue,
+    history: History,
+    keep: Duration,
+    report: &mut Report,
+) -> Result<(), sqlx::Error> {
+    let mut tries = 0;
+    for _ in 0..DAYS_MAX {
+        match queue.drop_expired_day(history, keep).await {
+            Ok(Some(name)) => {
+                tracing::info!(partition = name, "dropped");
+                report.dropped.push(name);
+                tries = 0;
+            }
+            Ok(None) => return Ok(()),
+            Err(error) if is_held(&error) => {
+                tries += 1;
+                if tries == TRIES {
+                    report.busy.push(history.table());
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody held what was to be locked for as long as one waits.
+fn is_held(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // lock_not_available, deadlock_detected
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ pub use broker::{Broker, UnknownBroker};
 pub use decision::{Check, Clause};
 pub use glob::{Glob, GlobError};
 pub use id::{
-    BindingId, DeliveryId, EventId, IdError, JobId, PersonId, RevisionId, TenantId, TriggerId,
-    WorkloadId,
+    BindingId, DeliveryId, EventId, IdError, JobId, PersonId, RevisionId, ScheduleId, TenantId,
+    TriggerId, WorkloadId,
 };
 pub use job::{
     CancelOutcome, DEPTH_MAX, FinishReport, JobCancelRequested, JobQueued, JobState, JobUpdate, KeyMode, LogLine,

@@ -17,7 +17,9 @@ mod progress;
 pub mod reasons;
 mod refused;
 pub mod repair;
+mod retention;
 pub mod rules;
+pub mod schedules;
 mod turn;
 
 use std::collections::HashMap;
@@ -31,6 +33,7 @@ pub use hold::{Beat, ClaimedJob, Ended, Finish, Hold, Wait};
 pub use look::{Claimable, RunBy, Swept};
 pub use progress::Progress;
 pub use refused::RuleError;
+pub use retention::History;
 pub use rules::By;
 
 use turn::Turn;

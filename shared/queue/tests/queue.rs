@@ -11,6 +11,10 @@ mod fairness;
 mod keys;
 #[path = "queue/lanes.rs"]
 mod lanes;
+#[path = "queue/retention.rs"]
+mod retention;
+#[path = "queue/schedules.rs"]
+mod schedules;
 #[path = "queue/states.rs"]
 mod states;
 #[path = "queue/wakeups.rs"]

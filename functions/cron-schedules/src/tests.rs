@@ -1,0 +1,143 @@
+use axum::Router;
+use axum::body::Body;
+use host::{Clock, Env, Resources};
+use http::{Request, StatusCode};
+use serde_json::json;
+use sqlx::PgPool;
+use testkit::TestDb;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use super::*;
+
+/// The function on a database, with a machine's clock that may be wrong.
+struct Served {
+    router: Router,
+    rows: PgPool,
+    tenant: Uuid,
+    db: TestDb,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let db = testkit::database().await;
+        let rows = db.pool(None).await;
+        let tenant = Uuid::new_v4();
+        sqlx::query("insert into switchyard.tenants values ($1, 'acme')")
+            .bind(tenant)
+            .execute(&rows)
+            .await
+            .expect("a tenant");
+        Self {
+            router: router(&db, Clock::Machine),
+            rows,
+            tenant,
+            db,
+        }
+    }
+
+    async fn declare(&self, name: &str, rule: serde_json::Value, next_at: &str) {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "insert into switchyard.schedules (database_id, name, task, schedule_info, next_at)
+             values ($1, $2, 'task', $3, {next_at})"
+        )))
+        .bind(self.tenant)
+        .bind(name)
+        .bind(rule)
+        .execute(&self.rows)
+        .await
+        .expect("a schedule");
+    }
+
+    async fn jobs(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from switchyard.jobs")
+            .fetch_one(&self.rows)
+            .await
+            .expect("a number")
+    }
+}
+
+fn router(db: &TestDb, clock: Clock) -> Router {
+    let env = Env::default()
+        .with("DATABASE_URL", db.owner_url())
+        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60");
+    let resources = Resources::new().expect("an HTTP client").with_clock(clock);
+    let mounted = FUNCTION.mount(&env, &resources).expect("good settings");
+    mounted.router
+}
+
+async fn tick(router: &Router) -> StatusCode {
+    let event = Request::post("/")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "1")
+        .header("ce-source", "/clock")
+        .header("ce-type", "dev.knative.sources.ping")
+        .body(Body::empty())
+        .expect("a request");
+    let answer = router.clone().oneshot(event).await;
+    answer.expect("a router always answers").status()
+}
+
+#[tokio::test]
+async fn what_is_due_is_fired_and_what_has_no_ticks_is_planned_in_one_pass() {
+    let it = Served::new().await;
+    it.declare("due", json!("0 0 1 1 *"), "now() - interval '1 second'")
+        .await;
+    it.declare("new", json!({"hour": 9, "minute": 0}), "null")
+        .await;
+    it.declare("wrong", json!({"hours": 9}), "null").await;
+    assert_eq!(tick(&it.router).await, StatusCode::ACCEPTED);
+    assert_eq!(it.jobs().await, 1);
+    let without: Vec<String> = sqlx::query_scalar(
+        "select name || ': ' || problem from switchyard.schedules where next_at is null",
+    )
+    .fetch_all(&it.rows)
+    .await
+    .expect("rows");
+    assert_eq!(without.len(), 1);
+    assert!(
+        without[0].starts_with("wrong: a rule has no \"hours\""),
+        "{without:?}"
+    );
+    assert_eq!(tick(&it.router).await, StatusCode::ACCEPTED);
+    assert_eq!(it.jobs().await, 1);
+}
+
+#[tokio::test]
+async fn more_than_one_batch_is_due_and_all_of_it_is_fired() {
+    let it = Served::new().await;
+    sqlx::query(
+        "insert into switchyard.schedules (database_id, name, task, schedule_info, next_at)
+         select $1, 'n' || n, 'task', '\"0 0 1 1 *\"', now() - interval '1 second' from generate_series(1, 450) n",
+    )
+    .bind(it.tenant)
+    .execute(&it.rows)
+    .await
+    .expect("schedules");
+    // Two at once: each fires what the other does not.
+    let other = router(&it.db, Clock::Machine);
+    let (one, two) = tokio::join!(tick(&it.router), tick(&other));
+    assert_eq!((one, two), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+    while it.jobs().await < 450 {
+        assert_eq!(tick(&it.router).await, StatusCode::ACCEPTED);
+    }
+    assert_eq!(it.jobs().await, 450);
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_ten_minutes_wrong_fires_no_tick_too_early_and_none_twice() {
+    let it = Served::new().await;
+    it.declare("soon", json!("* * * * *"), "now() + interval '5 minutes'")
+        .await;
+    it.declare("due", json!("0 0 1 1 *"), "now() - interval '1 second'")
+        .await;
+    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("select now()")
+        .fetch_one(&it.rows)
+        .await
+        .expect("the present");
+    let skew = chrono::TimeDelta::minutes(10);
+    for clock in [Clock::Fixed(now + skew), Clock::Fixed(now - skew)] {
+        assert_eq!(tick(&router(&it.db, clock)).await, StatusCode::ACCEPTED);
+        assert_eq!(it.jobs().await, 1);
+    }
+}
