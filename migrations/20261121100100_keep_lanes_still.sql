@@ -481,6 +481,9 @@ begin
 end
 $$;
 
+-- A job's lane is its tenant's, and that has a foreign key: another one here would have all who add jobs lock the tenant's row.
+alter table switchyard.jobs drop constraint jobs_database_id_fkey;
+
 drop function switchyard.add_job(
     uuid, text, jsonb, text, text, switchyard.key_mode, bigint, integer, timestamptz, integer, uuid, uuid, uuid, bigint,
     text, text, integer, text, text
@@ -531,22 +534,28 @@ declare
     v_run_at timestamptz := coalesce(p_run_at, now() + p_debounce, now());
     v_due boolean := v_run_at <= now();
     v_lane bigint;
-    v_gate boolean;
     v_drains boolean;
     v_refused text;
-    v_attempts_max integer := p_attempts_max;
+    v_attempts_max integer;
     v_put_off_since timestamptz;
     v_open boolean;
     v_armed boolean;
 begin
+    -- With the gate's lock, shared until the caller commits: see `activate_lane`.
     if p_queue_name is null then
-        select l.id, l.gate, exists (select from switchyard.pauses where kind = 'drain') into v_lane, v_gate, v_drains
+        select l.id, exists (select from switchyard.pauses where kind = 'drain'),
+            coalesce(p_attempts_max, (select attempts_max from switchyard.tasks where name = p_task), 5),
+            pg_advisory_xact_lock_shared(switchyard.gate_lock(l.id, l.gate))
+        into v_lane, v_drains, v_attempts_max
         from switchyard.lanes l
         where l.database_id = p_database_id and l.task = p_task and l.queue_name is null;
     end if;
     if v_lane is null then
         v_lane := switchyard.lane_of(p_database_id, p_task, p_queue_name);
-        select l.gate, exists (select from switchyard.pauses where kind = 'drain') into v_gate, v_drains
+        select exists (select from switchyard.pauses where kind = 'drain'),
+            coalesce(p_attempts_max, (select attempts_max from switchyard.tasks where name = p_task), 5),
+            pg_advisory_xact_lock_shared(switchyard.gate_lock(l.id, l.gate))
+        into v_drains, v_attempts_max
         from switchyard.lanes l
         where l.id = v_lane;
     end if;
@@ -556,9 +565,6 @@ begin
             raise exception '%', v_refused
                 using errcode = 'object_in_use', hint = 'Add it again when it is resumed, or somewhere else.';
         end if;
-    end if;
-    if v_attempts_max is null then
-        select attempts_max into v_attempts_max from switchyard.tasks where name = p_task;
     end if;
 
     if p_key is not null and v_refused is null then
@@ -618,32 +624,30 @@ begin
         end if;
     end if;
 
-    v_job.id := nextval('switchyard.jobs_id_seq');
+    job_id := nextval('switchyard.jobs_id_seq');
     if v_old.id is not null and v_high_water = v_seq then
-        perform switchyard.note_job(v_old, 'superseded', jsonb_build_object('by', v_job.id));
-        perform switchyard.end_queued_job(v_old, 'superseded', 'job ' || v_job.id || ' with the same key is newer');
+        perform switchyard.note_job(v_old, 'superseded', jsonb_build_object('by', job_id));
+        perform switchyard.end_queued_job(v_old, 'superseded', 'job ' || job_id || ' with the same key is newer');
     end if;
-    perform pg_advisory_xact_lock_shared(switchyard.gate_lock(v_lane, v_gate));
     insert into switchyard.jobs (
         id, database_id, lane_id, task, queue_name, key, seq, due, priority, run_at, attempts_max, payload,
         event_id, binding_id, workload_id, replay_of, correlation_id, causation_id, depth, traceparent, actor,
         put_off_since
     ) overriding system value values (
-        v_job.id, p_database_id, v_lane, p_task, p_queue_name,
+        job_id, p_database_id, v_lane, p_task, p_queue_name,
         -- A late job never enters the key's place, which may be taken.
         case when v_high_water > v_seq or v_refused is not null then null else p_key end,
-        v_seq, v_due, p_priority, v_run_at, coalesce(v_attempts_max, 5), p_payload, p_event_id, p_binding_id,
+        v_seq, v_due, p_priority, v_run_at, v_attempts_max, p_payload, p_event_id, p_binding_id,
         p_workload_id, p_replay_of, p_correlation_id, p_causation_id, p_depth, p_traceparent, p_actor,
         v_put_off_since
     );
-    job_id := v_job.id;
 
     if v_undecided.id is not null and v_high_water = v_seq then
         -- What waits for a person gives way as well; what has work outside never does.
         perform switchyard.count_again(v_undecided);
-        perform switchyard.note_job(v_undecided, 'superseded', jsonb_build_object('by', v_job.id));
+        perform switchyard.note_job(v_undecided, 'superseded', jsonb_build_object('by', job_id));
         perform switchyard.end_job(
-            v_undecided, 'superseded', 'job ' || v_job.id || ' with the same key is newer', null
+            v_undecided, 'superseded', 'job ' || job_id || ' with the same key is newer', null
         );
     end if;
     if v_high_water > v_seq or v_refused is not null then
@@ -1021,13 +1025,12 @@ begin
 
             if true = any (v_capped) then
                 with locked as materialized (
-                    select l.id, l.cap - l.in_flight as room
+                    select l.id, l.cap - l.in_flight as room, l.active and not l.paused as is_open
                     from switchyard.lanes l
                     where l.id in (
                         select w.lane from unnest(v_lanes, v_wants, v_capped) as w (lane, want, capped)
                         where w.capped and w.want > 0
                     )
-                    and l.active and not l.is_full and not l.paused
                     order by l.id
                     for no key update skip locked
                 )
@@ -1035,7 +1038,7 @@ begin
                 into v_lanes, v_owners, v_wants
                 from unnest(v_lanes, v_owners, v_wants, v_capped) as w (lane, owner, want, capped)
                 left join locked k on k.id = w.lane
-                where not w.capped or k.id is not null;
+                where not w.capped or k.is_open and coalesce(k.room > 0, true);
                 exit rounds when v_lanes is null;
                 v_queues := array(select unnest(v_queues) intersect select unnest(v_lanes));
             end if;
@@ -1048,7 +1051,8 @@ begin
                 select coalesce(array_agg(p.at), '{}'), coalesce(array_agg(w.lane), '{}')
                 into v_tids, v_of
                 from unnest(v_lanes, v_wants) as w (lane, want)
-                join switchyard.lanes l on l.id = w.lane and l.queue_name is null
+                -- Hidden from the planner, which else would read all lanes of tasks.
+                join switchyard.lanes l on l.id = w.lane and nullif(l.queue_name, '') is null
                 cross join lateral (
                     select j.at
                     from unnest(
@@ -1084,7 +1088,7 @@ begin
                     select l.id as lane, j.id as head,
                         j.task = any (v_tasks) and not switchyard.is_paused(l.database_id, j.task, l.queue_name) as fits
                     from unnest(v_lanes, v_wants) as w (lane, want)
-                    join switchyard.lanes l on l.id = w.lane and l.queue_name is not null
+                    join switchyard.lanes l on l.id = w.lane and nullif(l.queue_name, '') is not null
                     left join switchyard.jobs j on j.id = switchyard.head_job(l)
                     where w.want > 0
                 ) h;
