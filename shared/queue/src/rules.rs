@@ -166,9 +166,9 @@ pub struct Pause {
     pub id: i64,
     /// How.
     pub kind: PauseKind,
-    /// Whose; nothing for a task of all tenants.
-    #[serde(skip)]
-    pub tenant: Option<TenantId>,
+    /// The tenant's name, where the installation asks; nothing for a task of all tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Which task, if not all.
     pub task: Option<String>,
     /// Which named queue, if not all.
@@ -186,9 +186,9 @@ pub struct Pause {
 /// A limit and how much of it is used.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Limit {
-    /// Whose; nothing for a task of all tenants.
-    #[serde(skip)]
-    pub tenant: Option<TenantId>,
+    /// The tenant's name, where the installation asks; nothing for a task of all tenants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Which task, if not all.
     pub task: Option<String>,
     /// How many jobs may be in flight.
@@ -235,6 +235,20 @@ impl Queue {
         })
         .await?;
         Ok(id)
+    }
+
+    /// The tenant of this name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn tenant_named(&self, name: &str) -> Result<Option<TenantId>, sqlx::Error> {
+        let id = sqlx::query_scalar!(
+            "select database_id from switchyard.tenants where name = $1",
+            name
+        )
+        .fetch_optional(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(id.map(TenantId::from))
     }
 
     /// Ends what stands still there, of one kind or of both, whoever wanted it. Returns how many pauses and drains that were.
@@ -291,9 +305,10 @@ impl Queue {
     pub async fn pauses(&self, limit: i64) -> Result<Vec<Pause>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"
-            select id, kind::text as "kind!", database_id, task, queue_name, by_whom, why, at, own
-            from switchyard.pauses
-            order by at desc, id desc
+            select p.id, p.kind::text as "kind!", t.name as "tenant?", p.task, p.queue_name, p.by_whom, p.why, p.at, p.own
+            from switchyard.pauses p
+            left join switchyard.tenants t on t.database_id = p.database_id
+            order by p.at desc, p.id desc
             limit $1
             "#,
             limit
@@ -305,7 +320,7 @@ impl Queue {
                 Ok(Pause {
                     id: row.id,
                     kind: kind(&row.kind)?,
-                    tenant: row.database_id.map(TenantId::from),
+                    tenant: row.tenant,
                     task: row.task,
                     queue: row.queue_name,
                     by: row.by_whom,
@@ -358,10 +373,12 @@ impl Queue {
     pub async fn limits(&self, limit: i64) -> Result<Vec<Limit>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"
-            select database_id, task, in_flight_max, case when in_flight_max is not null then in_flight end as in_flight,
-                rate, burst, set_by, set_at, own
-            from switchyard.limits
-            order by database_id nulls last, task nulls first
+            select t.name as "tenant?", l.task, l.in_flight_max,
+                case when l.in_flight_max is not null then l.in_flight end as in_flight,
+                l.rate, l.burst, l.set_by, l.set_at, l.own
+            from switchyard.limits l
+            left join switchyard.tenants t on t.database_id = l.database_id
+            order by t.name nulls last, l.task nulls first
             limit $1
             "#,
             limit
@@ -371,7 +388,7 @@ impl Queue {
         Ok(rows
             .into_iter()
             .map(|row| Limit {
-                tenant: row.database_id.map(TenantId::from),
+                tenant: row.tenant,
                 task: row.task,
                 in_flight_max: row.in_flight_max,
                 in_flight: row.in_flight,

@@ -1,14 +1,25 @@
--- The tenant's named queues ($1), or its tasks, after the name $2 or of the name $3, at most $4; what is ready in each is
--- counted up to $5 and one more.
+-- The tenant's named queues ($1), or its tasks, after the name $2, at most $4, or the one of the name $3; what is ready in each
+-- is counted up to $5 and one more.
 with named as materialized (
-    select l.*, case when $1::boolean then l.queue_name else l.task end as name
-    from switchyard.lanes l
-    where l.database_id = switchyard.current_tenant()
-      and (l.queue_name is not null) = $1
-      and case when $1 then l.queue_name else l.task end > coalesce($2::text, '')
-      and ($3::text is null or case when $1 then l.queue_name else l.task end = $3)
-    order by name
-    limit $4
+    (
+        select l.*, l.queue_name as name from switchyard.lanes l
+        where $1::boolean and $3::text is null and l.database_id = switchyard.current_tenant()
+          and l.queue_name is not null and l.queue_name > coalesce($2::text, '')
+        order by l.queue_name
+        limit $4
+    ) union all (
+        select l.*, l.task from switchyard.lanes l
+        where not $1 and $3 is null and l.database_id = switchyard.current_tenant()
+          and l.queue_name is null and l.task > coalesce($2, '')
+        order by l.task
+        limit $4
+    ) union all (
+        select l.*, l.queue_name from switchyard.lanes l
+        where $1 and l.database_id = switchyard.current_tenant() and l.queue_name = $3
+    ) union all (
+        select l.*, l.task from switchyard.lanes l
+        where not $1 and l.database_id = switchyard.current_tenant() and l.queue_name is null and l.task = $3
+    )
 ),
 -- What is held is little, whatever is queued.
 held as (
