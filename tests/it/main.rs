@@ -13,4 +13,5 @@ mod registration;
 mod reversed;
 mod runtime;
 mod tidy;
+mod upstream;
 mod zombie;
