@@ -1,4 +1,4 @@
-use crate::credentials::Credentials;
+use crate::credentials::{CREDENTIALS, Credentials};
 use crate::log::ServerLog;
 use crate::postmaster::{PidFile, Postmaster, is_postmaster_of, process_exists};
 use crate::superuser::{Answer, SUPERUSER, Superuser};
@@ -42,7 +42,7 @@ impl Cluster {
         options: &Options<'_>,
     ) -> Result<Self, StartError> {
         let pgdata = data_dir.join("postgres");
-        let credentials_path = data_dir.join("postgres.json");
+        let credentials_path = data_dir.join(CREDENTIALS);
         let major = data_major(&pgdata)?;
         let mut credentials = match (Credentials::load(&credentials_path)?, major) {
             (Some(credentials), _) => credentials,
@@ -334,7 +334,7 @@ impl Cluster {
         if self.credentials.port != port {
             self.credentials.port = port;
             self.credentials
-                .save(&self.data_dir.join("postgres.json"))?;
+                .save(&self.data_dir.join(CREDENTIALS))?;
         }
         Ok(())
     }

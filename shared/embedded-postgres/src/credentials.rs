@@ -10,6 +10,9 @@ use std::path::Path;
 /// 32 letters and digits: 190 bits, and nothing that a URL or SQL would have to escape.
 const PASSWORD_CHARS: usize = 32;
 
+/// The file in the data folder.
+pub(crate) const CREDENTIALS: &str = "postgres.json";
+
 /// What `postgres.json` holds. No `Debug`: it would print passwords.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,4 +1,5 @@
 use crate::cluster::Cluster;
+use crate::credentials::{CREDENTIALS, Credentials};
 use crate::lock::FolderLock;
 use crate::postmaster::Postmaster;
 use crate::superuser::SUPERUSER;
@@ -88,6 +89,11 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Nothing to encrypt on loopback, and asking costs each connection a round trip.
+fn role_url(role: &str, password: &str, port: u16, database: &str) -> String {
+    format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
+}
+
 impl Server {
     /// Starts the server of a data folder, or adopts the one that an earlier run of ours left behind, and makes sure
     /// that database and roles are there. Refused while another process uses the folder.
@@ -126,9 +132,7 @@ impl Server {
         );
 
         let url = |role: &str, password: &str| {
-            let (port, database) = (cluster.credentials.port, options.database);
-            // Nothing to encrypt on loopback, and asking costs each connection a round trip.
-            format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
+            role_url(role, password, cluster.credentials.port, options.database)
         };
         let superuser_url = url(SUPERUSER, &cluster.credentials.superuser_password);
         let passwords = cluster.credentials.role_passwords.iter();
@@ -145,6 +149,20 @@ impl Server {
             stop,
             watch: spawn(watch(cluster, postmaster, pid, stopped, lock)),
         })
+    }
+
+    /// How to get into the server that another process runs on a data folder, as a login role; `None` for one that was never
+    /// asked for there, and where there is no such folder. Whether the server runs is not looked at.
+    pub fn url_of(
+        data_dir: &Path,
+        role: &str,
+        database: &str,
+    ) -> Result<Option<String>, StartError> {
+        let known = Credentials::load(&data_dir.join(CREDENTIALS))?;
+        Ok(known.and_then(|known| {
+            let password = known.role_passwords.get(role)?;
+            Some(role_url(role, password, known.port, database))
+        }))
     }
 
     /// `postgres://role:password@127.0.0.1:port/database` of a login role; `None` for one that was never asked for.
