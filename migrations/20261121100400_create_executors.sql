@@ -170,6 +170,7 @@ begin
 end
 $$;
 revoke execute on function switchyard.set_executor from public;
+grant execute on function switchyard.set_executor to switchyard_system;
 
 -- Takes a task's row away again: it gets what its tenants' or the installation's default says. False when there was none.
 create function switchyard.forget_task(p_task text) returns boolean
@@ -186,6 +187,7 @@ begin
 end
 $$;
 revoke execute on function switchyard.forget_task from public;
+grant execute on function switchyard.forget_task to switchyard_system;
 
 -- Says what tasks without a row get: those of a tenant, or of all tenants that have no default of their own (null).
 create function switchyard.set_default_executor(
@@ -216,6 +218,7 @@ begin
 end
 $$;
 revoke execute on function switchyard.set_default_executor from public;
+grant execute on function switchyard.set_default_executor to switchyard_system;
 
 -- Takes a default away again. False when there was none.
 create function switchyard.drop_default_executor(p_database_id uuid) returns boolean
@@ -231,6 +234,7 @@ begin
 end
 $$;
 revoke execute on function switchyard.drop_default_executor from public;
+grant execute on function switchyard.drop_default_executor to switchyard_system;
 
 -- Says where the transaction's tenant has its function for a task. False when the task is not left to the tenants.
 create function switchyard.set_own_url(p_task text, p_url text, p_by text) returns boolean

@@ -189,7 +189,7 @@ pub(crate) async fn run(
 }
 
 /// A job that meets an open circuit. Those that meet it together do not come back together.
-fn put_off_until(ctx: &Ctx, name: &str, hold: Hold, left: Duration) -> Outcome {
+pub(crate) fn put_off_until(ctx: &Ctx, name: &str, hold: Hold, left: Duration) -> Outcome {
     let spread = u32::try_from(hold.job.0.rem_euclid(16)).unwrap_or_default();
     let delay = left + left * spread / 64;
     let until = chrono::TimeDelta::from_std(left)

@@ -45,3 +45,6 @@ const POLICY: TaskPolicy = TaskPolicy {
     slots: 32,
     ..TaskPolicy::DEFAULT
 };
+
+#[cfg(test)]
+mod tests;

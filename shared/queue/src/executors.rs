@@ -447,12 +447,118 @@ impl Queue {
     }
 }
 
-/// The executors of all tasks, in the order of names. For operators.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn task_executors(conn: &mut PgConnection) -> Result<Vec<TaskExecutor>, sqlx::Error> {
-    listed(conn, None).await
+impl Queue {
+    /// The executors of all tasks, in the order of names. For operators.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn task_executors(&self) -> Result<Vec<TaskExecutor>, sqlx::Error> {
+        listed(&mut *self.db.acquire().await?, None).await
+    }
+
+    /// Gives a task to an executor, known or not. Jobs that are being worked on end where they began. For operators.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the executor has no place for a function of that name.
+    pub async fn set_executor(&self, new: &NewExecutor<'_>) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "select switchyard.set_executor(
+                $1, $2::text::switchyard.executor, $3, $4, $5::text::switchyard.completes_by,
+                make_interval(secs => $6), make_interval(secs => $7), $8, $9
+            )",
+            new.task,
+            new.executor.map(Executor::as_str),
+            new.url,
+            new.namespace,
+            new.completes_by.map(CompletesBy::as_str),
+            new.callback_deadline.map(|deadline| deadline.as_secs_f64()),
+            new.attempt_time_max.map(|time| time.as_secs_f64()),
+            new.attempts_max,
+            new.by,
+        )
+        .execute(&mut *self.db.acquire().await?)
+        .await
+        .map(drop)
+    }
+
+    /// Takes a task's row away: it then gets what the default of its tenants says. False when it had none. For operators.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_task(&self, task: &str) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(r#"select switchyard.forget_task($1) as "gone!""#, task)
+            .fetch_one(&mut *self.db.acquire().await?)
+            .await
+    }
+
+    /// Says what tasks without a row get. For operators.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the executor has no usual place.
+    pub async fn set_default_executor(&self, new: &NewDefault<'_>) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "select switchyard.set_default_executor(
+                $1, $2::text::switchyard.executor, $3, $4::text::switchyard.completes_by, make_interval(secs => $5), $6
+            )",
+            new.tenant.map(TenantId::uuid),
+            new.executor.map(Executor::as_str),
+            new.namespace,
+            new.completes_by.map(CompletesBy::as_str),
+            new.callback_deadline.map(|deadline| deadline.as_secs_f64()),
+            new.by,
+        )
+        .execute(&mut *self.db.acquire().await?)
+        .await
+        .map(drop)
+    }
+
+    /// Takes a default away: a tenant then has the installation's, the installation none. False when there was none. For
+    /// operators.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn drop_default_executor(
+        &self,
+        tenant: Option<TenantId>,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select switchyard.drop_default_executor($1) as "gone!""#,
+            tenant.map(TenantId::uuid)
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+
+    /// All defaults, the installation's first. For operators.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn default_executors(&self) -> Result<Vec<DefaultExecutor>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"
+            select t.name as "tenant?", d.executor::text, d.namespace, d.completes_by::text as "completes_by!",
+                extract(epoch from d.callback_deadline)::float8 as "callback_deadline_secs!"
+            from switchyard.executor_defaults d
+            left join switchyard.tenants t on t.database_id = d.database_id
+            order by t.name nulls first
+            limit $1
+            "#,
+            TASKS_MAX
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(DefaultExecutor {
+                    tenant: row.tenant,
+                    executor: row.executor.as_deref().map(decoded).transpose()?,
+                    namespace: row.namespace,
+                    completes_by: decoded(&row.completes_by)?,
+                    callback_deadline_secs: row.callback_deadline_secs,
+                })
+            })
+            .collect()
+    }
 }
 
 /// The executors of all tasks as a tenant sees them, in the order of names.
@@ -512,44 +618,6 @@ async fn listed(
         .collect()
 }
 
-/// Gives a task to an executor, known or not. Jobs that are being worked on end where they began. For operators.
-///
-/// # Errors
-/// When the login is not the owner, the database does not answer, or the executor has no place for a function of that name.
-pub async fn set_executor(
-    conn: &mut PgConnection,
-    new: &NewExecutor<'_>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "select switchyard.set_executor(
-            $1, $2::text::switchyard.executor, $3, $4, $5::text::switchyard.completes_by,
-            make_interval(secs => $6), make_interval(secs => $7), $8, $9
-        )",
-        new.task,
-        new.executor.map(Executor::as_str),
-        new.url,
-        new.namespace,
-        new.completes_by.map(CompletesBy::as_str),
-        new.callback_deadline.map(|deadline| deadline.as_secs_f64()),
-        new.attempt_time_max.map(|time| time.as_secs_f64()),
-        new.attempts_max,
-        new.by,
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-/// Takes a task's row away: it then gets what the default of its tenants says. False when it had none. For operators.
-///
-/// # Errors
-/// When the login is not the owner or the database does not answer.
-pub async fn forget_task(conn: &mut PgConnection, task: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(r#"select switchyard.forget_task($1) as "gone!""#, task)
-        .fetch_one(conn)
-        .await
-}
-
 /// What tasks without a row get.
 #[derive(Debug, Clone, Copy)]
 pub struct NewDefault<'a> {
@@ -567,47 +635,6 @@ pub struct NewDefault<'a> {
     pub by: &'a str,
 }
 
-/// Says what tasks without a row get. For operators.
-///
-/// # Errors
-/// When the login is not the owner, the database does not answer, or the executor has no usual place.
-pub async fn set_default_executor(
-    conn: &mut PgConnection,
-    new: &NewDefault<'_>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "select switchyard.set_default_executor(
-            $1, $2::text::switchyard.executor, $3, $4::text::switchyard.completes_by, make_interval(secs => $5), $6
-        )",
-        new.tenant.map(TenantId::uuid),
-        new.executor.map(Executor::as_str),
-        new.namespace,
-        new.completes_by.map(CompletesBy::as_str),
-        new.callback_deadline.map(|deadline| deadline.as_secs_f64()),
-        new.by,
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-/// Takes a default away: a tenant then has the installation's, the installation none. False when there was none. For
-/// operators.
-///
-/// # Errors
-/// When the login is not the owner or the database does not answer.
-pub async fn drop_default_executor(
-    conn: &mut PgConnection,
-    tenant: Option<TenantId>,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select switchyard.drop_default_executor($1) as "gone!""#,
-        tenant.map(TenantId::uuid)
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// What tasks without a row get.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DefaultExecutor {
@@ -621,39 +648,6 @@ pub struct DefaultExecutor {
     pub completes_by: CompletesBy,
     /// How long a call that was acknowledged may stay silent, in seconds.
     pub callback_deadline_secs: f64,
-}
-
-/// All defaults, the installation's first. For operators.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn default_executors(
-    conn: &mut PgConnection,
-) -> Result<Vec<DefaultExecutor>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"
-        select t.name as "tenant?", d.executor::text, d.namespace, d.completes_by::text as "completes_by!",
-            extract(epoch from d.callback_deadline)::float8 as "callback_deadline_secs!"
-        from switchyard.executor_defaults d
-        left join switchyard.tenants t on t.database_id = d.database_id
-        order by t.name nulls first
-        limit $1
-        "#,
-        TASKS_MAX
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(DefaultExecutor {
-                tenant: row.tenant,
-                executor: row.executor.as_deref().map(decoded).transpose()?,
-                namespace: row.namespace,
-                completes_by: decoded(&row.completes_by)?,
-                callback_deadline_secs: row.callback_deadline_secs,
-            })
-        })
-        .collect()
 }
 
 /// Says where the tenant has its function for a task that is left to the tenants. The URL was let through by the guard for

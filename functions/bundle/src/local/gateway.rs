@@ -79,7 +79,7 @@ fn missing(why: &str) -> Response {
 }
 
 /// The path under `/<name>`, with the query.
-fn without_prefix(uri: &Uri, name: &str) -> Uri {
+pub(super) fn without_prefix(uri: &Uri, name: &str) -> Uri {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = whole.get(name.len() + 1..).unwrap_or_default();
     let path = if rest.starts_with('/') {

@@ -9,6 +9,7 @@ mod clock;
 mod endpoint;
 mod gateway;
 mod hosts;
+mod inner;
 pub mod manifests;
 mod runtime;
 mod settings;

@@ -23,6 +23,7 @@ use super::child::Child;
 use super::clock::{Clock, machine};
 use super::endpoint::{Endpoint, Runs};
 use super::gateway;
+use super::inner;
 use super::manifests::{Container, Destination, Manifests, Place, Target};
 use super::settings;
 
@@ -176,6 +177,13 @@ impl Runtime {
                 address: gateway,
                 source,
             })?;
+        let inner_listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+        let inner = inner_listener
+            .local_addr()
+            .map_err(|source| RuntimeError::Listen {
+                address: gateway,
+                source,
+            })?;
         let resources = Resources::new().map_err(RuntimeError::Resources)?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -187,7 +195,7 @@ impl Runtime {
         };
         let mut endpoints = BTreeMap::new();
         for service in &manifests.services {
-            let env = settings::resolve(&service.name, &service.container, &options)?;
+            let env = settings::resolve(&service.name, &service.container, &options, inner)?;
             let isolated = options.isolate.contains(&service.name);
             let runs = starting.run(
                 &service.name,
@@ -200,10 +208,11 @@ impl Runtime {
             endpoints.insert(service.name.clone(), endpoint);
         }
         for source in &manifests.container_sources {
-            let mut env = settings::resolve(&source.name, &source.container, &options)?.with(
-                "K_SINK",
-                sink_url(&source.sink, manifests, ingress, gateway),
-            );
+            let mut env = settings::resolve(&source.name, &source.container, &options, inner)?
+                .with(
+                    "K_SINK",
+                    sink_url(&source.sink, manifests, ingress, gateway),
+                );
             if !source.extensions.is_empty() {
                 let overrides = serde_json::json!({ "extensions": source.extensions });
                 env = env.with("K_CE_OVERRIDES", overrides.to_string());
@@ -277,6 +286,11 @@ impl Runtime {
             };
             tasks.spawn(clock.run(stop.clone()));
         }
+        let named = inner::named(manifests);
+        let mut inner_endpoints = endpoints.clone();
+        inner_endpoints.retain(|name, _| named.contains(name));
+        let inner_routes = inner::router(inner_endpoints);
+        tasks.spawn(serve(inner_listener, inner_routes, limits, stop.clone()));
         let routes: Router = gateway::router(endpoints);
         for listener in listeners {
             tasks.spawn(serve(listener, routes.clone(), limits, stop.clone()));

@@ -1,21 +1,25 @@
 //! Each function's settings: the `env:` of its manifest, with Secrets replaced by what this machine has.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use host::Env;
 use secrecy::ExposeSecret as _;
 
+use super::inner;
 use super::manifests::{Container, EnvValue, KeyRef, MountContent};
 use super::runtime::{RuntimeError, RuntimeOptions};
 
 /// The Secret that holds the key under which secrets are sealed, and its key.
 const MASTER_KEY: (&str, &str) = ("master-key", "key");
 
-/// The settings of the function in `container`, declared by `owner`.
+/// The settings of the function in `container`, declared by `owner`. `inner` is where functions without an address outside
+/// are reached.
 pub(super) fn resolve(
     owner: &str,
     container: &Container,
     options: &RuntimeOptions,
+    inner: SocketAddr,
 ) -> Result<Env, RuntimeError> {
     let mut env = Env::default()
         .with("K_SERVICE", owner)
@@ -31,7 +35,10 @@ pub(super) fn resolve(
             key: key.key.clone(),
         };
         let value = match &variable.value {
-            EnvValue::Literal(text) => Some(in_mount(text, container, options)),
+            EnvValue::Literal(text) => Some(
+                inner::here(text, &options.manifests, inner)
+                    .unwrap_or_else(|| in_mount(text, container, options)),
+            ),
             EnvValue::Secret(key) => match secret(key, options) {
                 None if !key.optional => return Err(unknown("Secret", key)),
                 found => found,
