@@ -9,10 +9,11 @@ use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use database::{Connect, TenantDb};
+use database::{Connect, SystemDb, TenantDb};
 use embedded_postgres::{Durability, Options, Server};
 use host::Env;
 use model::{DatabaseRole, GitTrigger, Host, Role, SourceKind, TenantId, TriggerId};
+use queue::Queue;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Map;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -30,6 +31,36 @@ const FSYNC_TIME: Duration = Duration::from_secs(2);
 /// What a page of Postgres has.
 const PAGE_BYTES: usize = 8 * 1024;
 
+/// Where grounds are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// In which folder, and so on which disk.
+    pub folder: &'a Path,
+    /// Where the database's programs are looked for.
+    pub path: &'a str,
+}
+
+impl Place<'_> {
+    /// A fresh server.
+    pub async fn ground(&self) -> anyhow::Result<Ground> {
+        Ground::make(self.folder, self.path).await
+    }
+
+    /// The same, with a server that counts what each statement reads.
+    pub async fn ground_that_counts(&self) -> anyhow::Result<Ground> {
+        let mut ground = self.ground().await?;
+        sqlx::raw_sql("alter system set shared_preload_libraries = 'pg_stat_statements'")
+            .execute(&mut ground.connection().await?)
+            .await?;
+        ground.server.stop().await?;
+        ground.server = start(ground.folder.path(), self.path).await?;
+        sqlx::raw_sql("create extension pg_stat_statements")
+            .execute(&mut ground.connection().await?)
+            .await?;
+        Ok(ground)
+    }
+}
+
 /// The ground.
 pub struct Ground {
     server: Server,
@@ -42,22 +73,13 @@ pub struct Ground {
 
 impl Ground {
     /// Makes it, in a new folder under `parent`, which decides on which disk it is.
-    pub async fn make(parent: &Path, path: &str) -> anyhow::Result<Self> {
+    async fn make(parent: &Path, path: &str) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("switchyard-bench-")
             .tempdir_in(parent)?;
         // The server's account must be able to pass.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))?;
-        let server = Server::start(Options {
-            data_dir: folder.path(),
-            path,
-            database: "switchyard",
-            roles: &[],
-            durability: Durability::On,
-            progress: &|_| {},
-        })
-        .await
-        .context("could not start the database")?;
+        let server = start(folder.path(), path).await?;
         database::migrate(server.superuser_url())
             .await
             .context("could not migrate")?;
@@ -120,6 +142,45 @@ impl Ground {
         Ok(options.connect().await?)
     }
 
+    /// A connection under the role that functions have.
+    pub async fn system_connection(&self) -> anyhow::Result<PgConnection> {
+        let options = PgConnectOptions::from_str(self.url())?
+            .options([("role", DatabaseRole::System.postgres())]);
+        Ok(options.connect().await?)
+    }
+
+    /// The queue, with a pool as every function has it.
+    pub fn queue(&self) -> anyhow::Result<Queue> {
+        Ok(Queue::new(SystemDb::new(&Connect {
+            url: self.url().into(),
+            role: DatabaseRole::System,
+            connections_max: POOL,
+            acquire_timeout: ACQUIRE_TIMEOUT,
+        })?))
+    }
+
+    /// More tenants, beside the one that everything else belongs to.
+    pub async fn tenants(&self, count: usize) -> anyhow::Result<Vec<TenantId>> {
+        let mut owner = self.connection().await?;
+        let mut tenants = Vec::with_capacity(count);
+        for number in 0..count {
+            let slug = format!("tenant-{number}");
+            let (tenant, _) = people::ensure_member(&mut owner, &slug, "Ann", Role::Admin).await?;
+            tenants.push(tenant);
+        }
+        Ok(tenants)
+    }
+
+    /// Leaves nothing to do that was put off, so that it is not done while something is measured.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let mut owner = self.connection().await?;
+        sqlx::raw_sql("vacuum (analyze)")
+            .execute(&mut owner)
+            .await?;
+        sqlx::raw_sql("checkpoint").execute(&mut owner).await?;
+        Ok(())
+    }
+
     /// A pool for a baseline, as large and as trusting as those of functions.
     pub async fn pool(&self) -> anyhow::Result<PgPool> {
         let options = PgPoolOptions::new()
@@ -157,6 +218,19 @@ impl Ground {
         }
         Ok(f64::from(count) / start.elapsed().as_secs_f64())
     }
+}
+
+async fn start(data_dir: &Path, path: &str) -> anyhow::Result<Server> {
+    Server::start(Options {
+        data_dir,
+        path,
+        database: "switchyard",
+        roles: &[],
+        durability: Durability::On,
+        progress: &|_| {},
+    })
+    .await
+    .context("could not start the database")
 }
 
 /// The time of an insert of one row and its commit, in one statement, as every baseline commits.

@@ -2,7 +2,9 @@
 
 mod conditions;
 mod ground;
+mod jobs;
 mod load;
+mod peers;
 mod push;
 mod report;
 mod rows;
@@ -12,12 +14,14 @@ mod system;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::conditions::Conditions;
-use crate::ground::Ground;
+use crate::ground::{Ground, Place};
 use crate::report::Figure;
 
 /// Measures the figures that the project promises. Without rows: all of them.
@@ -48,6 +52,20 @@ enum Row {
     Broker,
     /// `switchyard up`: time to ready, idle memory.
     Up,
+    /// Jobs a second that are claimed and finished in batches, over raw SQL and over other queues.
+    Drain,
+    /// Jobs a second that are added one by one, over a bare insert.
+    Enqueue,
+    /// Jobs beside dead ones, later ones, a hot tenant's and a long queue's.
+    Flat,
+    /// How soon one job starts beside a flood, equal shares, caps, and what they cost.
+    Fair,
+    /// What a claim reads.
+    Claims,
+    /// Work under an old snapshot; about 7 minutes.
+    Xmin,
+    /// Pages over a long history.
+    Pages,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,25 +103,18 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     } else {
         &arguments.rows
     };
-    let mut conditions = None;
+    let place = Place {
+        folder: &arguments.folder,
+        path: &arguments.path,
+    };
+    let ground = place.ground().await?;
+    let mut conditions = Conditions::read(&ground).await?;
+    ground.leave().await?;
     let mut figures = Vec::new();
     for row in rows {
         eprintln!("measuring {row:?} …");
-        // Each on a ground of its own: what one leaves behind, such as a full outbox, would be work for the next.
-        let ground = Ground::make(&arguments.folder, &arguments.path).await?;
-        if conditions.is_none() {
-            conditions = Some(Conditions::read(&ground).await?);
-        }
-        figures.extend(match row {
-            Row::Ingest => rows::ingest::measure(&ground).await?,
-            Row::Started => rows::started::measure(&ground).await?,
-            Row::Pickup => rows::pickup::measure(&ground).await?,
-            Row::Broker => rows::broker::measure(&ground).await?,
-            Row::Up => rows::up::measure(&arguments.folder).await?,
-        });
-        ground.leave().await?;
+        figures.extend(measure(*row, place).await?);
     }
-    let mut conditions = conditions.context("there is nothing to measure")?;
     conditions.end()?;
     Ok(Run {
         conditions,
@@ -111,13 +122,46 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     })
 }
 
+async fn measure(row: Row, place: Place<'_>) -> anyhow::Result<Vec<Figure>> {
+    match row {
+        Row::Ingest => on_ground(place, rows::ingest::measure).await,
+        Row::Started => on_ground(place, rows::started::measure).await,
+        Row::Pickup => on_ground(place, rows::pickup::measure).await,
+        Row::Broker => on_ground(place, rows::broker::measure).await,
+        Row::Up => rows::up::measure(place.folder).await,
+        Row::Drain => rows::drain::measure(place).await,
+        Row::Enqueue => on_ground(place, rows::enqueue::measure).await,
+        Row::Flat => rows::flat::measure(place).await,
+        Row::Fair => rows::fair::measure(place).await,
+        Row::Claims => rows::claims::measure(place).await,
+        Row::Xmin => rows::xmin::measure(place).await,
+        Row::Pages => on_ground(place, rows::pages::measure).await,
+    }
+}
+
+/// Each on a ground of its own: what one leaves behind, such as a full outbox, would be work for the next.
+async fn on_ground(
+    place: Place<'_>,
+    measure: impl AsyncFnOnce(&Ground) -> anyhow::Result<Vec<Figure>>,
+) -> anyhow::Result<Vec<Figure>> {
+    let ground = place.ground().await?;
+    let figures = measure(&ground).await?;
+    ground.leave().await?;
+    Ok(figures)
+}
+
 /// Logs are written as in production, at the level `info` and as JSON, and then thrown away: their cost is measured, that
-/// of somebody's terminal is not.
+/// of somebody's terminal is not. What other queues say is not even formatted.
 fn logs_into_the_void() {
-    tracing_subscriber::fmt()
+    let levels = Targets::new()
+        .with_default(tracing::Level::INFO)
+        .with_targets(peers::TARGETS.map(|target| (target, LevelFilter::OFF)));
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(std::io::sink)
+        .with_writer(std::io::sink);
+    tracing_subscriber::registry()
+        .with(levels)
+        .with(lines)
         .init();
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 pub enum Bar {
     /// At least this.
     AtLeast,
+    /// More than this.
+    MoreThan,
     /// At most this.
     AtMost,
 }
@@ -41,6 +43,11 @@ impl Figure {
         Self::new(row, what, ratio, Bar::AtLeast, bar_value)
     }
 
+    /// A figure whose ratio must be more than this.
+    pub fn more_than(row: &'static str, what: &'static str, ratio: f64, bar_value: f64) -> Self {
+        Self::new(row, what, ratio, Bar::MoreThan, bar_value)
+    }
+
     /// A figure whose ratio must be at most this.
     pub fn at_most(row: &'static str, what: &'static str, ratio: f64, bar_value: f64) -> Self {
         Self::new(row, what, ratio, Bar::AtMost, bar_value)
@@ -49,6 +56,7 @@ impl Figure {
     fn new(row: &'static str, what: &'static str, ratio: f64, bar: Bar, bar_value: f64) -> Self {
         let met = match bar {
             Bar::AtLeast => ratio >= bar_value,
+            Bar::MoreThan => ratio > bar_value,
             Bar::AtMost => ratio <= bar_value,
         };
         Self {
@@ -82,6 +90,7 @@ impl Figure {
     fn bar_text(&self) -> String {
         let sign = match self.bar {
             Bar::AtLeast => "≥",
+            Bar::MoreThan => ">",
             Bar::AtMost => "≤",
         };
         format!("{sign} {}", self.bar_value)
@@ -136,6 +145,8 @@ mod tests {
     fn a_bar_is_met_on_its_own_side_alone() {
         assert!(Figure::at_least("a", "a", 0.6, 0.6).met);
         assert!(!Figure::at_least("a", "a", 0.59, 0.6).met);
+        assert!(Figure::more_than("a", "a", 1.01, 1.0).met);
+        assert!(!Figure::more_than("a", "a", 1.0, 1.0).met);
         assert!(Figure::at_most("a", "a", 3.0, 3.0).met);
         assert!(!Figure::at_most("a", "a", 3.01, 3.0).met);
     }

@@ -1,9 +1,16 @@
 //! One module for each row of the table.
 
 pub mod broker;
+pub mod claims;
+pub mod drain;
+pub mod enqueue;
+pub mod fair;
+pub mod flat;
 pub mod ingest;
 mod latency;
+pub mod pages;
 pub mod pickup;
 mod served;
 pub mod started;
 pub mod up;
+pub mod xmin;

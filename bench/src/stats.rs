@@ -44,6 +44,12 @@ pub fn median(values: &[f64]) -> anyhow::Result<f64> {
     })
 }
 
+/// Figures of one kind, for a note.
+pub fn listed(values: &[f64]) -> String {
+    let values: Vec<String> = values.iter().map(|it| format!("{it:.2}")).collect();
+    values.join(" ")
+}
+
 /// Milliseconds for people.
 pub fn ms(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
