@@ -71,6 +71,14 @@ async fn column(world: &World, id: ScheduleId, column: &str) -> Value {
     row[column].clone()
 }
 
+/// The database's clock.
+async fn present(world: &World) -> DateTime<Utc> {
+    sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(&world.owner)
+        .await
+        .unwrap()
+}
+
 async fn next_at(world: &World, id: ScheduleId) -> Option<DateTime<Utc>> {
     serde_json::from_value(column(world, id, "next_at").await).unwrap()
 }
@@ -140,7 +148,7 @@ async fn a_schedule_that_sql_declared_is_planned_and_then_fired() {
     assert_eq!(pass(&world).await, (0, 0));
     let next = next_at(&world, id).await.unwrap();
     let rule = Rule::parse(&json!("30 9 * * *"), Some("Europe/Paris")).unwrap();
-    assert_eq!(next, rule.next_after(Utc::now()).unwrap());
+    assert_eq!(next, rule.next_after(present(&world).await).unwrap());
     assert_eq!(
         column(&world, id, "later").await.as_array().unwrap().len(),
         15
@@ -369,7 +377,7 @@ async fn sql_alone_fires_the_next_tick_before_it_is_due_and_moves_on() {
         .await
         .unwrap();
     assert!(
-        now <= Utc::now(),
+        now <= present(&world).await,
         "where nothing is computed the present is the tick"
     );
     pass(&world).await;
@@ -476,8 +484,7 @@ fn tenants(world: &World) -> TenantDb {
 }
 
 /// Declares one as a person of the tenant.
-async fn own(world: &World, tenants: &TenantDb, tenant: TenantId, name: &str) -> Declared {
-    let _ = world;
+async fn own(tenants: &TenantDb, tenant: TenantId, name: &str) -> Declared {
     let info = json!({"rule": "0 9 * * *"});
     let payload = json!({});
     let mut tx = tenants.begin(tenant).await.unwrap();
@@ -516,18 +523,15 @@ async fn of_another_tenants_schedule_nothing_is_seen_and_nothing_is_changed() {
     let world = World::new().await;
     let (mine, theirs) = (world.tenant, world.tenant().await);
     let tenants = tenants(&world);
-    let Declared::Done(id) = own(&world, &tenants, theirs, "nightly").await else {
+    let Declared::Done(id) = own(&tenants, theirs, "nightly").await else {
         panic!("the name is free");
     };
     // Names are each tenant's own.
     assert!(matches!(
-        own(&world, &tenants, mine, "nightly").await,
+        own(&tenants, mine, "nightly").await,
         Declared::Done(_)
     ));
-    assert_eq!(
-        own(&world, &tenants, mine, "nightly").await,
-        Declared::Taken
-    );
+    assert_eq!(own(&tenants, mine, "nightly").await, Declared::Taken);
 
     let row = column(&world, id, "version").await;
     let mut tx = tenants.begin(mine).await.unwrap();
@@ -597,7 +601,7 @@ async fn of_another_tenants_schedule_nothing_is_seen_and_nothing_is_changed() {
 async fn by_hand_a_schedule_runs_also_when_it_is_paused_and_its_ticks_stay() {
     let world = World::new().await;
     let tenants = tenants(&world);
-    let Declared::Done(id) = own(&world, &tenants, world.tenant, "nightly").await else {
+    let Declared::Done(id) = own(&tenants, world.tenant, "nightly").await else {
         panic!("the name is free");
     };
     let mut tx = tenants.begin(world.tenant).await.unwrap();

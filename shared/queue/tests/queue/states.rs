@@ -628,11 +628,23 @@ async fn a_retry_waits_longer_each_time_and_never_beyond_its_tasks_maximum() {
         .await;
     let wrong = world
         .number(
-            "select count(*) from generate_series(1, 40) attempt, generate_series(1, 25),
-                lateral (select extract(epoch from switchyard.backoff('task', attempt)) as wait,
-                    least(power(2, attempt - 1), 20) as most) b
-             where wait not between 0.1 * most - 0.001 and most",
+            "select count(*) from (
+                select least(power(2, attempt - 1), 20) as most, min(wait) as least_seen, max(wait) as most_seen
+                from generate_series(1, 40) attempt, generate_series(1, 200) n,
+                    lateral (select extract(epoch from switchyard.backoff('task', attempt)) + 0 * n as wait) b
+                group by attempt
+             ) w
+             where not (least_seen >= 0 and least_seen < 0.2 * most and most_seen > 0.8 * most and most_seen <= most)",
         )
         .await;
-    assert_eq!(wrong, 0);
+    assert_eq!(wrong, 0, "anything up to the most is as likely");
+    world
+        .execute("update switchyard.tasks set backoff = 'upstream' where name = 'task'")
+        .await;
+    for (attempts, seconds) in [(1, 3), (2, 7), (10, 22026), (11, 22026)] {
+        let wait = format!(
+            "select round(extract(epoch from switchyard.backoff('task', {attempts})))::bigint"
+        );
+        assert_eq!(world.number(&wait).await, seconds);
+    }
 }

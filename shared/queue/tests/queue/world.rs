@@ -120,7 +120,7 @@ impl World {
     /// Lets the time of a job come.
     pub(crate) async fn come_due(&self, job: JobId) {
         self.execute(format!(
-            "update switchyard.jobs set run_at = now() - interval '1 s' where id = {job}"
+            "update switchyard.jobs set run_at = now() - interval '1 s' where id = {job} and not due"
         ))
         .await;
     }
