@@ -240,8 +240,12 @@ begin
 
     v_data := jsonb_build_object(
         'tasks', (
-            select coalesce(jsonb_agg(name order by name), '[]')
-            from (select name from switchyard.tasks order by name limit 200) known
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'name', name,
+                -- The function whose workers take its jobs.
+                'pool', case when executor = 'builtin' then name when executor is not null then 'task-http' end
+            ) order by name), '[]')
+            from (select name, executor from switchyard.tasks order by name limit 200) known
         ),
         'sampled', v_percent < 100,
         'counts', coalesce(v_counts, '[]'),

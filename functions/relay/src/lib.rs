@@ -5,25 +5,29 @@
 //! is busy writers pay nothing for it.
 
 mod answer;
+mod ears;
 mod publish;
+mod rows;
 mod settings;
 mod wakeups;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use events::EventType;
+use host::metrics::{Repair, Stopped};
 use host::{Ctx, Function, Kind};
-use model::{Broker, DatabaseRole};
-use sqlx::postgres::PgListener;
-use store::outbox::OutboxEvent;
+use model::{Broker, DatabaseRole, JobState};
+use store::outbox::{OutboxEvent, OutboxRow};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
-use crate::publish::Sink;
+use crate::ears::Ears;
+use crate::publish::{Counted, Sink};
+use crate::rows::{Rows, Settled};
 use crate::settings::Settings;
-use crate::wakeups::Wakeups;
+use crate::wakeups::{Wakeup, Wakeups};
 
 /// The function.
 pub const FUNCTION: Function = Function {
@@ -37,11 +41,13 @@ pub const FUNCTION: Function = Function {
     },
 };
 
-/// How long a lost wake-up may stay lost.
-const POLL: Duration = Duration::from_secs(5);
 /// A writer that read the flag before it was armed may commit after the look that follows the arming: another look is
 /// taken after this time.
 const SHORTLY: Duration = Duration::from_millis(25);
+/// Of the events that are published at a time, the part that wake-ups may take: a backlog does not keep a cancel waiting.
+const WAKEUPS_PART: (usize, usize) = (3, 4);
+/// How often the workers are asked on how many jobs they work at a time.
+const SLOTS_EVERY: Duration = Duration::from_secs(15);
 /// Jobs taken back or made due at a time.
 const BATCH: i32 = 500;
 /// The shortest sleep, whatever the due times say.
@@ -52,19 +58,23 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 
 async fn run(ctx: Ctx, settings: Settings) -> anyhow::Result<()> {
     let sink = Sink::new(&ctx, &settings)?;
+    let broker = settings.relay_broker;
+    ctx.metrics().know_sink(broker.as_str());
+    let mut ears = Ears::new(ctx.clone(), broker);
     let mut relay = Relay {
-        broker: settings.relay_broker,
+        broker,
         concurrency: settings.relay_concurrency,
         sink,
         ctx,
         posts: JoinSet::new(),
-        under_way: HashSet::new(),
+        rows: Rows::default(),
         wakeups: Wakeups::default(),
+        waking: 0,
+        slots_at: Instant::now(),
         failures: 0,
         pause_until: Instant::now(),
     };
     tracing::info!(broker = %relay.broker, sink = %relay.sink.url(), "relaying");
-    let mut listener = relay.listen().await?;
     while !relay.ctx.stopping().is_cancelled() {
         if relay.look().await? {
             relay.progress().await?;
@@ -77,11 +87,11 @@ async fn run(ctx: Ctx, settings: Settings) -> anyhow::Result<()> {
             .arm_relay(relay.broker)
             .await
             .context("could not arm the wake-up")?;
-        if relay.look().await? {
+        if ears.prick().await || relay.look().await? {
             relay.progress().await?;
             continue;
         }
-        relay.sleep(&mut listener).await?;
+        relay.sleep(&mut ears).await?;
     }
     // What is being published may still be acknowledged; what is not is published again by whoever comes next.
     while !relay.posts.is_empty() {
@@ -95,34 +105,29 @@ struct Relay {
     concurrency: usize,
     sink: Sink,
     ctx: Ctx,
-    posts: JoinSet<(Post, Answer)>,
-    under_way: HashSet<i64>,
+    posts: JoinSet<(Post, publish::Posted)>,
+    rows: Rows,
     wakeups: Wakeups,
+    /// Wake-ups that are being published.
+    waking: usize,
+    slots_at: Instant,
     failures: u32,
     pause_until: Instant,
 }
 
 /// What was posted.
 enum Post {
-    Row { row: i64, attempts: i32 },
-    Wakeup { task: String },
+    Event {
+        row: i64,
+        place: i64,
+        counted: Option<Counted>,
+    },
+    Wakeup {
+        task: String,
+    },
 }
 
 impl Relay {
-    async fn listen(&self) -> anyhow::Result<PgListener> {
-        let mut listener = self
-            .ctx
-            .system_db()
-            .listener()
-            .await
-            .context("could not listen to the database")?;
-        listener
-            .listen("switchyard_relay")
-            .await
-            .context("could not listen to the database")?;
-        Ok(listener)
-    }
-
     /// Publishes what is due. True when there was something, so that another look is worth it once a post has ended.
     async fn look(&mut self) -> anyhow::Result<bool> {
         if Instant::now() < self.pause_until {
@@ -132,62 +137,87 @@ impl Relay {
         if self.broker == Broker::Work {
             found |= self.wake_tasks().await?;
         }
-        let free = self.concurrency.saturating_sub(self.posts.len());
-        if free == 0 {
+        if self.free() == 0 {
             return Ok(true);
         }
-        let under_way: Vec<i64> = self.under_way.iter().copied().collect();
-        let due = self
-            .ctx
-            .store()
-            .outbox_due(
-                self.broker,
-                i64::try_from(free).unwrap_or(i64::MAX),
-                &under_way,
-            )
-            .await
-            .context("could not read the outbox")?;
-        for event in due {
-            found = true;
-            self.post_row(event).await?;
+        found |= self.rows.has_unsent();
+        if !self.rows.has_unsent() {
+            for row in self.due().await? {
+                found = true;
+                if let Some(settled) = self.rows.add(row) {
+                    self.settle_rows(vec![settled]).await?;
+                }
+            }
+        }
+        while self.free() > 0
+            && let Some((row, event)) = self.rows.next()
+        {
+            self.post(row, &event).await?;
         }
         Ok(found)
     }
 
-    async fn post_row(&mut self, event: OutboxEvent) -> anyhow::Result<()> {
-        let (row, attempts) = (event.row, event.attempts);
-        match publish::message(&event) {
+    async fn due(&self) -> anyhow::Result<Vec<OutboxRow>> {
+        self.ctx
+            .store()
+            .outbox_due(
+                self.broker,
+                i64::try_from(self.free()).unwrap_or(i64::MAX),
+                &self.rows.under_way(),
+            )
+            .await
+            .context("could not read the outbox")
+    }
+
+    /// How many events more may be published at a time.
+    fn free(&self) -> usize {
+        self.concurrency.saturating_sub(self.posts.len())
+    }
+
+    async fn post(&mut self, row: i64, event: &OutboxEvent) -> anyhow::Result<()> {
+        match publish::message(event) {
             Ok(message) => {
-                self.under_way.insert(row);
                 let posting = self.sink.post(message);
-                self.posts
-                    .spawn(async move { (Post::Row { row, attempts }, posting.await) });
+                let post = Post::Event {
+                    row,
+                    place: event.place,
+                    counted: publish::counted(event),
+                };
+                self.posts.spawn(async move { (post, posting.await) });
             }
             // No broker will ever take it: set aside where people see it, so that it does not stop the others.
             Err(error) => {
                 let text = format!("it is no event: {error:#}");
-                tracing::error!(outbox.row = row, "{text}");
-                self.ctx
-                    .store()
-                    .outbox_refused(row, &text)
-                    .await
-                    .context("could not set an outbox row aside")?;
+                let settled = self.rows.answered(row, event.place, Answer::Refused(text));
+                self.settle_rows(settled.into_iter().collect()).await?;
             }
         }
         Ok(())
     }
 
     async fn wake_tasks(&mut self) -> anyhow::Result<bool> {
+        if Instant::now() >= self.slots_at {
+            self.slots_at = Instant::now() + SLOTS_EVERY;
+            let slots = self.ctx.queue().slots().await;
+            self.wakeups
+                .know_slots(slots.context("could not ask who works")?);
+        }
         let queue = self.ctx.queue();
         let claimable = queue
             .claimable(wakeups::PER_TASK)
             .await
             .context("could not look for ready jobs")?;
+        let (part, of) = WAKEUPS_PART;
+        let room = (self.concurrency * part / of)
+            .max(1)
+            .saturating_sub(self.waking)
+            .min(self.free());
         let mut found = false;
-        for task in self.wakeups.due(&claimable, Instant::now()) {
+        for Wakeup { task, executor } in self.wakeups.due(&claimable, room, Instant::now()) {
             found = true;
-            let message = publish::wakeup(&task, self.ctx.new_id())?;
+            let message = publish::wakeup(&task, executor, self.ctx.new_id())?;
             let posting = self.sink.post(message);
+            self.waking += 1;
             self.posts
                 .spawn(async move { (Post::Wakeup { task }, posting.await) });
         }
@@ -207,6 +237,10 @@ impl Relay {
                 .await
                 .context("could not make jobs ready")?;
             if reaped > 0 {
+                self.ctx.metrics().repaired(
+                    Repair::LeaseExpired,
+                    u64::try_from(reaped).unwrap_or_default(),
+                );
                 tracing::warn!("took back {reaped} jobs whose leases were over");
             }
             found |= reaped + made_due > 0;
@@ -228,47 +262,71 @@ impl Relay {
     /// Settles a post and all others that have ended meanwhile.
     async fn settle(
         &mut self,
-        first: Option<Result<(Post, Answer), tokio::task::JoinError>>,
+        first: Option<Result<(Post, publish::Posted), tokio::task::JoinError>>,
     ) -> anyhow::Result<()> {
-        let mut published = Vec::new();
+        let mut settled = Vec::new();
         let mut next = first;
         while let Some(ended) = next {
-            let (post, answer) = ended.context("publishing panicked")?;
-            self.heed(&answer);
-            match (post, answer) {
-                (Post::Row { row, .. }, Answer::Taken) => published.push(row),
-                (Post::Row { row, .. }, Answer::Refused(error)) => {
-                    tracing::error!(
-                        outbox.row = row,
-                        "the broker refused an event for good: {error}"
-                    );
-                    self.ctx.store().outbox_refused(row, &error).await?;
-                    self.under_way.remove(&row);
+            let (post, posted) = ended.context("publishing panicked")?;
+            self.heed(&posted.answer);
+            self.count(&post, &posted);
+            match (post, posted.answer) {
+                (Post::Event { row, place, .. }, answer) => {
+                    settled.extend(self.rows.answered(row, place, answer));
                 }
-                (Post::Row { row, attempts }, Answer::Later { error, after, .. }) => {
-                    let delay = after.unwrap_or_else(|| answer::backoff(attempts));
-                    tracing::warn!(
-                        outbox.row = row,
-                        "an event was not published and is tried again in {} ms: {error}",
-                        delay.as_millis()
-                    );
-                    self.ctx.store().outbox_failed(row, &error, delay).await?;
-                    self.under_way.remove(&row);
-                }
-                (Post::Wakeup { .. }, Answer::Taken) => {}
                 // A broker that answers only when the task is done is no failure: the wake-up is there.
                 (
                     Post::Wakeup { .. },
-                    Answer::Later {
+                    Answer::Taken
+                    | Answer::Later {
                         timed_out: true, ..
                     },
-                ) => {}
+                ) => self.waking -= 1,
                 (Post::Wakeup { task }, Answer::Later { error, .. } | Answer::Refused(error)) => {
+                    self.waking -= 1;
                     tracing::warn!(task.type = task, "a wake-up was not published: {error}");
                     self.wakeups.forget(&task);
                 }
             }
             next = self.posts.try_join_next();
+        }
+        self.settle_rows(settled).await
+    }
+
+    async fn settle_rows(&mut self, settled: Vec<Settled>) -> anyhow::Result<()> {
+        let mut published = Vec::new();
+        for row in settled {
+            match row {
+                Settled::Published(row) => published.push(row),
+                Settled::Failed {
+                    row,
+                    sent,
+                    error,
+                    delay,
+                } => {
+                    tracing::warn!(
+                        outbox.row = row,
+                        "not everything was published; the rest is tried again in {} ms: {error}",
+                        delay.as_millis()
+                    );
+                    self.ctx
+                        .store()
+                        .outbox_failed(row, &sent, &error, delay)
+                        .await
+                        .context("could not keep a row for later")?;
+                }
+                Settled::Refused { row, sent, error } => {
+                    tracing::error!(
+                        outbox.row = row,
+                        "an event is refused for good and set aside: {error}"
+                    );
+                    self.ctx
+                        .store()
+                        .outbox_refused(row, &sent, &error)
+                        .await
+                        .context("could not set a row aside")?;
+                }
+            }
         }
         if !published.is_empty() {
             self.ctx
@@ -276,11 +334,45 @@ impl Relay {
                 .outbox_published(&published)
                 .await
                 .context("could not mark events as published; they are published again")?;
-            for row in published {
-                self.under_way.remove(&row);
-            }
         }
         Ok(())
+    }
+
+    fn count(&self, post: &Post, posted: &publish::Posted) {
+        let metrics = self.ctx.metrics();
+        metrics.delivered(self.broker.as_str(), posted.status);
+        match &posted.answer {
+            Answer::Taken
+            | Answer::Later {
+                timed_out: true, ..
+            } => {}
+            Answer::Later { .. } => metrics.publish_failed(self.broker),
+            Answer::Refused(_) => {
+                metrics.publish_failed(self.broker);
+                metrics.dead_lettered(self.broker.as_str());
+            }
+        }
+        // What became of jobs is counted here, because everybody's word of it passes here, whoever ended them.
+        let Post::Event {
+            counted: Some(counted),
+            ..
+        } = post
+        else {
+            return;
+        };
+        if posted.answer != Answer::Taken {
+            return;
+        }
+        match (counted.ty, counted.state) {
+            (EventType::JobCancelRequested, _) => metrics.stop_requested(&counted.task),
+            (_, Some(state)) => {
+                metrics.finished(&counted.task, state);
+                if state == JobState::Cancelled {
+                    metrics.stopped(&counted.task, Stopped::Ok);
+                }
+            }
+            (_, None) => {}
+        }
     }
 
     /// A broker that is down or asks for time is left alone for a while, all rows together.
@@ -302,10 +394,10 @@ impl Relay {
     }
 
     /// Sleeps until there may be something to do.
-    async fn sleep(&mut self, listener: &mut PgListener) -> anyhow::Result<()> {
+    async fn sleep(&mut self, ears: &mut Ears) -> anyhow::Result<()> {
         let now = Instant::now();
-        let mut until = now + POLL;
-        if self.under_way.is_empty()
+        let mut until = now + ears.poll();
+        if self.rows.is_empty()
             && let Some(next) = self.ctx.store().outbox_next(self.broker).await?
         {
             until = until.min(now + next);
@@ -329,13 +421,7 @@ impl Relay {
                 ended = self.posts.join_next(), if !self.posts.is_empty() => {
                     return self.settle(ended).await;
                 }
-                // None says that the connection broke: what was sent meanwhile is lost, so look.
-                notified = listener.try_recv() => {
-                    match notified.context("could not listen to the database")? {
-                        Some(notification) if notification.payload() != self.broker.as_str() => {}
-                        Some(_) | None => return Ok(()),
-                    }
-                }
+                () = ears.hear() => return Ok(()),
                 () = tokio::time::sleep_until(wake) => {
                     if looked_shortly || wake >= until {
                         return Ok(());
@@ -349,3 +435,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

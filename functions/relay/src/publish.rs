@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use egress::ClusterEgress;
 use events::{EventType, Message, Value, encode_binary};
 use host::Ctx;
-use model::JobQueued;
+use http::StatusCode;
+use model::{JobQueued, JobState};
 use serde::Deserialize;
 use store::outbox::OutboxEvent;
 use url::Url;
@@ -26,6 +27,26 @@ pub(crate) struct Sink {
     url: Url,
     timeout: Duration,
     overrides: BTreeMap<String, String>,
+}
+
+/// What became of a post.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    /// What the broker said; nothing when it said nothing.
+    pub(crate) status: Option<StatusCode>,
+    /// What that means.
+    pub(crate) answer: Answer,
+}
+
+/// What of an event is counted once it is published.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Which one it is.
+    pub(crate) ty: EventType,
+    /// The task of its job.
+    pub(crate) task: String,
+    /// What the job is now.
+    pub(crate) state: Option<JobState>,
 }
 
 #[derive(Default, Deserialize)]
@@ -56,7 +77,7 @@ impl Sink {
     }
 
     /// Posts an event; never fails, but says what became of it.
-    pub(crate) fn post(&self, message: Message) -> impl Future<Output = Answer> + Send + 'static {
+    pub(crate) fn post(&self, message: Message) -> impl Future<Output = Posted> + Send + 'static {
         let sink = self.clone();
         async move {
             let mut message = message;
@@ -64,9 +85,12 @@ impl Sink {
                 message = match message.with_extension(name.as_str(), value.as_str()) {
                     Ok(message) => message,
                     Err(error) => {
-                        return Answer::Refused(format!(
-                            "K_CE_OVERRIDES cannot be applied: {error}"
-                        ));
+                        return Posted {
+                            status: None,
+                            answer: Answer::Refused(format!(
+                                "K_CE_OVERRIDES cannot be applied: {error}"
+                            )),
+                        };
                     }
                 };
             }
@@ -83,12 +107,18 @@ impl Sink {
                             Err(error) => format!("(its body could not be read: {error})"),
                         }
                     };
-                    answer::of(status, &headers, &text, sink.ctx.now())
+                    Posted {
+                        status: Some(status),
+                        answer: answer::of(status, &headers, &text, sink.ctx.now()),
+                    }
                 }
-                Err(error) => Answer::Later {
-                    timed_out: error.is_timeout() && !error.is_connect(),
-                    error: format!("{:#}", anyhow::Error::new(error)),
-                    after: None,
+                Err(error) => Posted {
+                    status: None,
+                    answer: Answer::Later {
+                        timed_out: error.is_timeout() && !error.is_connect(),
+                        error: format!("{:#}", anyhow::Error::new(error)),
+                        after: None,
+                    },
                 },
             }
         }
@@ -128,12 +158,38 @@ pub(crate) fn message(event: &OutboxEvent) -> anyhow::Result<Message> {
     Ok(message)
 }
 
-/// "There may be work for this task."
-pub(crate) fn wakeup(task: &str, id: impl std::fmt::Display) -> anyhow::Result<Message> {
+/// What an event says that is counted; nothing when it is another one.
+pub(crate) fn counted(event: &OutboxEvent) -> Option<Counted> {
+    #[derive(Deserialize)]
+    struct Data {
+        task: String,
+        state: Option<JobState>,
+    }
+    let ty = event.ty.parse().ok()?;
+    match ty {
+        EventType::JobFinished | EventType::JobCancelled | EventType::JobCancelRequested => {
+            let data: Data = serde_json::from_str(event.data.as_deref()?).ok()?;
+            Some(Counted {
+                ty,
+                task: data.task,
+                state: data.state,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// "There may be work for this task." Triggers tell our own functions' tasks from other people's by `executor`.
+pub(crate) fn wakeup(
+    task: &str,
+    executor: &str,
+    id: impl std::fmt::Display,
+) -> anyhow::Result<Message> {
     Ok(EventType::JobQueued
         .message("/switchyard/relay", &[task, &id.to_string()])?
         .with_subject(task)?
         .with_extension("task", Value::from(task))?
+        .with_extension("executor", Value::from(executor))?
         .with_json(&JobQueued {
             task: task.to_owned(),
         })?)
@@ -146,7 +202,7 @@ mod tests {
     #[test]
     fn data_goes_out_byte_for_byte() {
         let event = OutboxEvent {
-            row: 1,
+            place: 1,
             id: "evt_1".into(),
             ty: "dev.switchyard.git.pushed.v1".into(),
             source: "/switchyard".into(),
@@ -157,7 +213,6 @@ mod tests {
             extensions: serde_json::from_str(r#"{"tenantid":"t","depth":3}"#)
                 .expect("the test's JSON is good"),
             data: Some(r#"{ "z":1, "a": 12345678901234567890123 }"#.into()),
-            attempts: 0,
         };
         let (headers, body) = encode_binary(&message(&event).expect("it is an event"));
         assert_eq!(&body[..], event.data.expect("it has data").as_bytes());
@@ -167,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_wakeup_names_its_task_where_triggers_filter() {
-        let message = wakeup("task-static", "1").expect("it is an event");
+        let message = wakeup("task-static", "builtin", "1").expect("it is an event");
+        assert_eq!(message.attribute("executor"), Some(Value::from("builtin")));
         assert_eq!(message.attribute("task"), Some(Value::from("task-static")));
         assert_eq!(message.ty(), "dev.switchyard.job.queued.v1");
         let data: JobQueued = message.json().expect("it has data");

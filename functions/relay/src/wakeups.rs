@@ -1,45 +1,98 @@
-//! Which tasks to wake: one wake-up for each ready job that was not told of lately, so that a backlog brings as many as it
-//! can use and a standing one brings no more than the poll does.
+//! Which tasks to wake: one wake-up for as many ready jobs as one process works on at a time, of those that were not told of
+//! lately. So a backlog brings as many processes as it can use, and a standing one no more wake-ups than the poll does.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use model::JobId;
-use queue::Claimable;
+use queue::{Claimable, RunBy};
 use tokio::time::Instant;
 
-/// Ready jobs looked at, and so wake-ups sent, of one task at a time.
-pub(crate) const PER_TASK: i32 = 8;
+/// Ready jobs of one task that are looked at at a time.
+pub(crate) const PER_TASK: i32 = 64;
+/// Wake-ups of a task at a time while nobody has said how many jobs it works on.
+const UNKNOWN_MAX: usize = 8;
 /// A job that is still ready after this time is told of again.
 const REPEAT: Duration = Duration::from_secs(5);
+/// Works on the jobs of all tasks that have an executor outside.
+const EXTERNAL_FUNCTION: &str = "task-http";
+
+/// A task that is to be woken.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wakeup {
+    pub(crate) task: String,
+    pub(crate) executor: &'static str,
+}
 
 /// What was told when.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
     told: HashMap<JobId, (String, Instant)>,
+    /// How many jobs a process of a function works on at a time. What was known stays known when the last process has gone.
+    slots: HashMap<String, usize>,
 }
 
 impl Wakeups {
-    /// The tasks to wake, each as often as it has jobs to be told of.
-    pub(crate) fn due(&mut self, claimable: &[Claimable], now: Instant) -> Vec<String> {
+    /// What the workers say of themselves.
+    pub(crate) fn know_slots(&mut self, slots: Vec<(String, i32)>) {
+        self.slots.extend(
+            slots
+                .into_iter()
+                .filter_map(|(function, slots)| Some((function, usize::try_from(slots).ok()?))),
+        );
+    }
+
+    /// What to send, at most `room`: each task in its turn, so that none takes the place of another.
+    pub(crate) fn due(
+        &mut self,
+        claimable: &[Claimable],
+        room: usize,
+        now: Instant,
+    ) -> Vec<Wakeup> {
         self.told
             .retain(|_, (_, at)| now.duration_since(*at) < REPEAT);
-        let mut due = Vec::new();
+        let mut untold: BTreeMap<Wakeup, Vec<JobId>> = BTreeMap::new();
         for ready in claimable {
-            if let Entry::Vacant(untold) = self.told.entry(ready.job) {
-                untold.insert((ready.task.clone(), now));
-                due.push(ready.task.clone());
+            // Nobody of ours would take it: a worker that claims by itself does, or nobody.
+            let Some(executor) = ready.executor else {
+                continue;
+            };
+            if !self.told.contains_key(&ready.job) {
+                let wakeup = Wakeup {
+                    task: ready.task.clone(),
+                    executor: executor.as_str(),
+                };
+                untold.entry(wakeup).or_default().push(ready.job);
             }
         }
-        let per_task = usize::try_from(PER_TASK).unwrap_or(usize::MAX);
-        let mut sent: HashMap<String, usize> = HashMap::new();
-        due.retain(|task| {
-            let count = sent.entry(task.clone()).or_default();
-            *count += 1;
-            *count <= per_task
-        });
+        for (wakeup, jobs) in &mut untold {
+            if self.slots(wakeup).is_none() {
+                jobs.truncate(UNKNOWN_MAX);
+            }
+        }
+        let mut due = Vec::new();
+        while !untold.is_empty() && due.len() < room {
+            untold.retain(|wakeup, jobs| {
+                if due.len() < room {
+                    let slots = self.slots(wakeup).unwrap_or(1).clamp(1, jobs.len());
+                    for job in jobs.drain(..slots) {
+                        self.told.insert(job, (wakeup.task.clone(), now));
+                    }
+                    due.push(wakeup.clone());
+                }
+                !jobs.is_empty()
+            });
+        }
         due
+    }
+
+    fn slots(&self, wakeup: &Wakeup) -> Option<usize> {
+        let function = if wakeup.executor == RunBy::External.as_str() {
+            EXTERNAL_FUNCTION
+        } else {
+            &wakeup.task
+        };
+        self.slots.get(function).copied()
     }
 
     /// A wake-up was not published: its task's jobs are told of again.
@@ -52,11 +105,18 @@ impl Wakeups {
 mod tests {
     use super::*;
 
+    const ROOM: usize = 48;
+
     fn ready(task: &str, job: i64) -> Claimable {
         Claimable {
             task: task.to_owned(),
+            executor: Some(RunBy::Builtin),
             job: JobId(job),
         }
+    }
+
+    fn tasks(due: Vec<Wakeup>) -> Vec<String> {
+        due.into_iter().map(|wakeup| wakeup.task).collect()
     }
 
     #[test]
@@ -64,25 +124,69 @@ mod tests {
         let mut wakeups = Wakeups::default();
         let start = Instant::now();
         let both = [ready("a", 1), ready("a", 2)];
-        assert_eq!(wakeups.due(&both, start), ["a", "a"]);
-        assert_eq!(wakeups.due(&both, start + REPEAT / 2), [""; 0]);
+        assert_eq!(tasks(wakeups.due(&both, ROOM, start)), ["a", "a"]);
+        assert_eq!(wakeups.due(&both, ROOM, start + REPEAT / 2), []);
         let three = [ready("a", 1), ready("a", 2), ready("a", 3)];
-        assert_eq!(wakeups.due(&three, start + REPEAT / 2), ["a"]);
-        assert_eq!(wakeups.due(&both, start + REPEAT), ["a", "a"]);
+        assert_eq!(tasks(wakeups.due(&three, ROOM, start + REPEAT / 2)), ["a"]);
+        assert_eq!(tasks(wakeups.due(&both, ROOM, start + REPEAT)), ["a", "a"]);
     }
 
     #[test]
     fn what_was_not_published_is_told_again() {
         let mut wakeups = Wakeups::default();
         let start = Instant::now();
-        wakeups.due(&[ready("a", 1), ready("b", 2)], start);
+        let both = [ready("a", 1), ready("b", 2)];
+        wakeups.due(&both, ROOM, start);
         wakeups.forget("a");
-        assert_eq!(wakeups.due(&[ready("a", 1), ready("b", 2)], start), ["a"]);
+        assert_eq!(tasks(wakeups.due(&both, ROOM, start)), ["a"]);
     }
 
     #[test]
-    fn a_task_with_many_lanes_is_not_woken_more_often_than_it_helps() {
-        let many: Vec<_> = (0..100).map(|job| ready("a", job)).collect();
-        assert_eq!(Wakeups::default().due(&many, Instant::now()).len(), 8);
+    fn a_backlog_brings_as_many_processes_as_it_can_use() {
+        let many: Vec<_> = (0..64).map(|job| ready("a", job)).collect();
+        let mut wakeups = Wakeups::default();
+        let now = Instant::now();
+        assert_eq!(wakeups.due(&many, ROOM, now).len(), UNKNOWN_MAX);
+        wakeups.forget("a");
+        wakeups.know_slots(vec![("a".to_owned(), 4)]);
+        assert_eq!(wakeups.due(&many, ROOM, now).len(), 16);
+        assert_eq!(wakeups.due(&many, ROOM, now), []);
+        let one_more = [ready("a", 100)];
+        assert_eq!(wakeups.due(&one_more, ROOM, now).len(), 1);
+    }
+
+    #[test]
+    fn a_large_backlog_leaves_room_for_other_tasks() {
+        let mut all: Vec<_> = (0..64).map(|job| ready("a", job)).collect();
+        all.push(ready("b", 100));
+        let mut wakeups = Wakeups::default();
+        wakeups.know_slots(vec![("a".to_owned(), 1), ("b".to_owned(), 1)]);
+        let due = tasks(wakeups.due(&all, 2, Instant::now()));
+        assert_eq!(due, ["a", "b"]);
+        // What there was no room for is not forgotten.
+        assert_eq!(wakeups.due(&all, ROOM, Instant::now()).len(), ROOM);
+    }
+
+    #[test]
+    fn who_works_outside_is_told_and_who_does_not_exist_is_not() {
+        let mut wakeups = Wakeups::default();
+        let claimable = [
+            Claimable {
+                executor: Some(RunBy::External),
+                ..ready("resize", 1)
+            },
+            Claimable {
+                executor: None,
+                ..ready("theirs", 2)
+            },
+        ];
+        let due = wakeups.due(&claimable, ROOM, Instant::now());
+        assert_eq!(
+            due,
+            [Wakeup {
+                task: "resize".to_owned(),
+                executor: "external"
+            }]
+        );
     }
 }

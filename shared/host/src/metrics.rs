@@ -253,7 +253,7 @@ impl Metrics {
         for code in CODE_CLASSES {
             begin(
                 &self.0.delivered,
-                Delivered {
+                &Delivered {
                     sink: sink.to_owned(),
                     code,
                 },
@@ -261,7 +261,7 @@ impl Metrics {
         }
         begin(
             &self.0.dead_lettered,
-            Sink {
+            &Sink {
                 sink: sink.to_owned(),
             },
         );
@@ -277,12 +277,12 @@ impl Metrics {
 
     /// A stream that people may listen to: its series begins at zero.
     pub fn know_stream(&self, stream: &'static str) {
-        begin(&self.0.sse_clients, Stream { stream });
+        begin(&self.0.sse_clients, &Stream { stream });
     }
 
     /// A function whose events are counted: its series begins at zero.
     pub(crate) fn know_function(&self, function: &'static str) {
-        begin(&self.0.received, From { source: function });
+        begin(&self.0.received, &From { source: function });
     }
 
     /// Tells from now on how busy a worker is: the share of its slots that is taken.
@@ -338,12 +338,12 @@ impl Metrics {
 
     fn begin_at_zero(&self) {
         for kind in Repair::ALL {
-            begin(&self.0.repairs, RepairKind { kind: *kind });
+            begin(&self.0.repairs, &RepairKind { kind: *kind });
         }
         for broker in Broker::ALL {
             begin(
                 &self.0.publish_failures,
-                ToBroker {
+                &ToBroker {
                     broker: broker.as_str(),
                 },
             );
@@ -451,7 +451,7 @@ impl Inner {
         for priority in PriorityClass::ALL {
             begin(
                 &self.started,
-                TaskPriority {
+                &TaskPriority {
                     task: task(),
                     priority: priority.as_str(),
                 },
@@ -460,7 +460,7 @@ impl Inner {
         for outcome in OUTCOMES.into_iter().filter_map(outcome) {
             begin(
                 &self.finished,
-                TaskOutcome {
+                &TaskOutcome {
                     task: task(),
                     outcome,
                 },
@@ -469,7 +469,7 @@ impl Inner {
         for outcome in RunOutcome::ALL {
             begin(
                 &self.took,
-                TaskRun {
+                &TaskRun {
                     task: task(),
                     outcome: *outcome,
                 },
@@ -478,24 +478,24 @@ impl Inner {
         for result in Stopped::ALL {
             begin(
                 &self.stops,
-                TaskStop {
+                &TaskStop {
                     task: task(),
                     result: *result,
                 },
             );
         }
-        begin(&self.latency, Task { task: task() });
-        begin(&self.stop_requests, Task { task: task() });
+        begin(&self.latency, &Task { task: task() });
+        begin(&self.stop_requests, &Task { task: task() });
     }
 }
 
 /// A series is there from its first mention on.
-fn begin<S, M, C>(family: &Family<S, M, C>, labels: S)
+fn begin<S, M, C>(family: &Family<S, M, C>, labels: &S)
 where
     S: Clone + Eq + std::hash::Hash,
     C: prometheus_client::metrics::family::MetricConstructor<M>,
 {
-    drop(family.get_or_create(&labels));
+    drop(family.get_or_create(labels));
 }
 
 /// Somebody who listens to a stream.

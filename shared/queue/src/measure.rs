@@ -64,6 +64,15 @@ pub enum Counted {
     Cancelling,
 }
 
+/// A task that this installation knows.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Known {
+    /// Its name.
+    pub name: String,
+    /// The function whose workers take its jobs; nothing when none of ours does.
+    pub pool: Option<String>,
+}
+
 /// How many live jobs there are of one sort. A task that this installation does not know has no name: anybody may add jobs
 /// of any.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -156,7 +165,7 @@ pub struct DefaultRows {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Snapshot {
     /// The tasks that this installation knows; at most 200.
-    pub tasks: Vec<String>,
+    pub tasks: Vec<Known>,
     /// Whether counts are estimates from a part of the rows.
     pub sampled: bool,
     /// Live jobs.

@@ -4,16 +4,29 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use model::Broker;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::Store;
 use crate::dispatch::object;
 
+/// A row of the outbox: one event, or many of one kind that were written together.
+#[derive(Debug, Clone)]
+pub struct OutboxRow {
+    /// The row.
+    pub row: i64,
+    /// Failed tries so far.
+    pub attempts: i32,
+    /// What is to be sent.
+    pub events: Vec<OutboxEvent>,
+}
+
 /// An event to be published, in the words of CloudEvents 1.0.
 #[derive(Debug, Clone)]
 pub struct OutboxEvent {
-    /// The row.
-    pub row: i64,
+    /// Its place in the row, from 1.
+    pub place: i64,
     /// CloudEvents `id`.
     pub id: String,
     /// CloudEvents `type`.
@@ -28,8 +41,18 @@ pub struct OutboxEvent {
     pub extensions: Map<String, Value>,
     /// JSON, to be sent byte for byte.
     pub data: Option<String>,
-    /// Failed tries so far.
-    pub attempts: i32,
+}
+
+/// An element of a row's batch.
+#[derive(Deserialize)]
+struct Element {
+    id: String,
+    #[serde(rename = "type")]
+    ty: String,
+    subject: Option<String>,
+    #[serde(default)]
+    extensions: Map<String, Value>,
+    data: Option<Box<RawValue>>,
 }
 
 impl Store {
@@ -42,10 +65,11 @@ impl Store {
         broker: Broker,
         limit: i64,
         under_way: &[i64],
-    ) -> Result<Vec<OutboxEvent>, sqlx::Error> {
+    ) -> Result<Vec<OutboxRow>, sqlx::Error> {
         let rows = sqlx::query!(
             r#"
-            select id, ce_id, ce_type, ce_source, ce_subject, ce_time, extensions, data::text as data, attempts
+            select id, ce_id, ce_type, ce_source, ce_subject, ce_time, extensions, data::text as data, attempts,
+                batch::text as batch
             from switchyard.outbox
             where broker = $1::text::switchyard.broker
               and refused_at is null
@@ -62,16 +86,36 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|row| {
-                Ok(OutboxEvent {
+                let events = match row.batch {
+                    None => vec![OutboxEvent {
+                        place: 1,
+                        id: row.ce_id,
+                        ty: row.ce_type,
+                        source: row.ce_source,
+                        subject: row.ce_subject,
+                        time: row.ce_time,
+                        extensions: object(row.extensions)?,
+                        data: row.data,
+                    }],
+                    Some(batch) => elements(&batch)?
+                        .into_iter()
+                        .zip(1..)
+                        .map(|(element, place)| OutboxEvent {
+                            place,
+                            id: element.id,
+                            ty: element.ty,
+                            source: row.ce_source.clone(),
+                            subject: element.subject,
+                            time: row.ce_time,
+                            extensions: element.extensions,
+                            data: element.data.map(|data| data.get().to_owned()),
+                        })
+                        .collect(),
+                };
+                Ok(OutboxRow {
                     row: row.id,
-                    id: row.ce_id,
-                    ty: row.ce_type,
-                    source: row.ce_source,
-                    subject: row.ce_subject,
-                    time: row.ce_time,
-                    extensions: object(row.extensions)?,
-                    data: row.data,
                     attempts: row.attempts,
+                    events,
                 })
             })
             .collect()
@@ -88,44 +132,63 @@ impl Store {
             .map(drop)
     }
 
-    /// Keeps a row for another try after `delay`.
+    /// Keeps a row for another try after `delay`, without the events at these places, which were sent.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn outbox_failed(
         &self,
         row: i64,
+        sent: &[i64],
         error: &str,
         delay: Duration,
     ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             r#"
             update switchyard.outbox
-            set attempts = attempts + 1, last_error = $2, next_at = clock_timestamp() + make_interval(secs => $3)
+            set attempts = attempts + 1, last_error = $2, next_at = clock_timestamp() + make_interval(secs => $3),
+                batch = (
+                    select jsonb_agg(e.event order by e.place)
+                    from jsonb_array_elements(batch) with ordinality as e (event, place)
+                    where e.place <> all ($4)
+                )
             where id = $1
             "#,
             row,
             error,
-            delay.as_secs_f64()
+            delay.as_secs_f64(),
+            sent
         )
         .execute(&mut *self.db.acquire().await?)
         .await
         .map(drop)
     }
 
-    /// Sets a row aside that the broker will never take. It stays visible.
+    /// Sets a row aside that the broker will never take, without the events at these places, which were sent. It stays
+    /// visible.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn outbox_refused(&self, row: i64, error: &str) -> Result<(), sqlx::Error> {
+    pub async fn outbox_refused(
+        &self,
+        row: i64,
+        sent: &[i64],
+        error: &str,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query!(
             r#"
             update switchyard.outbox
-            set attempts = attempts + 1, last_error = $2, refused_at = clock_timestamp()
+            set attempts = attempts + 1, last_error = $2, refused_at = clock_timestamp(),
+                batch = (
+                    select jsonb_agg(e.event order by e.place)
+                    from jsonb_array_elements(batch) with ordinality as e (event, place)
+                    where e.place <> all ($3)
+                )
             where id = $1
             "#,
             row,
-            error
+            error,
+            sent
         )
         .execute(&mut *self.db.acquire().await?)
         .await
@@ -163,4 +226,34 @@ impl Store {
         .await
         .map(drop)
     }
+
+    /// Notifies whoever listens as a relay, to find out whether that arrives.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn test_notify(&self, token: &str) -> Result<(), sqlx::Error> {
+        sqlx::query!("select pg_notify('switchyard_relay', $1)", token)
+            .execute(&mut *self.db.acquire().await?)
+            .await
+            .map(drop)
+    }
+
+    /// Keeps for people whether notifications reach the relay of a broker.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn note_hearing(&self, broker: Broker, hears: bool) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "select switchyard.note_hearing($1::text::switchyard.broker, $2)",
+            broker.as_str(),
+            hears
+        )
+        .execute(&mut *self.db.acquire().await?)
+        .await
+        .map(drop)
+    }
+}
+
+fn elements(batch: &str) -> Result<Vec<Element>, sqlx::Error> {
+    serde_json::from_str(batch).map_err(|error| sqlx::Error::Decode(error.into()))
 }
