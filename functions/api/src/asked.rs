@@ -1,18 +1,19 @@
-//! Who asks, of which tenant, and for which piece of a list.
+//! Who asks, of which tenant, for which piece of a list, and with which body.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use database::TenantTx;
 use host::Ctx;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use model::TenantId;
+use model::{Role, TenantId};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use store::pages::ROWS_MAX;
-use store::people::{self, Session, Token};
+use store::people::{self, Membership, Session, Token};
 
 use crate::problem::Problem;
 
@@ -25,10 +26,17 @@ const ROWS_DEFAULT: usize = 50;
 /// How many bytes of a cursor's MAC it carries: enough that nobody guesses one.
 const MAC_BYTES: usize = 16;
 
+/// The largest body; a job's payload fits.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
 /// A request by somebody who may read this tenant.
 pub(crate) struct Asked {
     ctx: Ctx,
     tenant: TenantId,
+    role: Role,
+    who: String,
+    /// A browser sends a cookie for whoever makes it ask, but this header only for those who know the token.
+    by_header: bool,
     path: String,
     query: Vec<(String, String)>,
 }
@@ -52,9 +60,13 @@ impl FromRequestParts<Ctx> for Asked {
         let Query(mut query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|_| Problem::BadQuery("the query is not name=value pairs".to_owned()))?;
         let name = taken(&mut query, "tenant")?;
+        let member = member(&session, name.as_deref())?;
         Ok(Self {
             ctx: ctx.clone(),
-            tenant: tenant(&session, name.as_deref())?,
+            tenant: member.tenant,
+            role: member.role,
+            who: session.name.clone(),
+            by_header: parts.headers.contains_key(AUTHORIZATION),
             path: parts.uri.path().to_owned(),
             query,
         })
@@ -91,15 +103,14 @@ fn taken(query: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>
     }
 }
 
-/// The tenant of this name, or the only one, among those that the person is a member of.
-fn tenant(session: &Session, name: Option<&str>) -> Result<TenantId, Problem> {
+/// The membership in the tenant of this name, or the only one.
+fn member<'a>(session: &'a Session, name: Option<&str>) -> Result<&'a Membership, Problem> {
     match (name, &session.memberships[..]) {
         (Some(name), all) => all
             .iter()
             .find(|member| member.tenant_name == name)
-            .map(|member| member.tenant)
             .ok_or(Problem::NotFound),
-        (None, [only]) => Ok(only.tenant),
+        (None, [only]) => Ok(only),
         (None, all) => {
             let names: Vec<_> = all.iter().map(|member| &*member.tenant_name).collect();
             Err(Problem::BadQuery(format!(
@@ -134,6 +145,25 @@ impl Asked {
                 Err(Problem::BadQuery(format!("{name:?} is no parameter here")))
             }
         }
+    }
+
+    /// Who changes something, if they may: with this role at least, and with a token that no other site can send for them.
+    pub(crate) fn may(&self, role: Role) -> Result<&str, Problem> {
+        self.nothing_more()?;
+        if !self.by_header {
+            return Err(Problem::Forbidden(
+                "a cookie alone changes nothing here: send the token as Authorization: Bearer"
+                    .to_owned(),
+            ));
+        }
+        if self.role < role {
+            return Err(Problem::Forbidden(format!(
+                "you are {} here, and this takes {}; ask an admin of the tenant",
+                self.role.as_str(),
+                role.as_str()
+            )));
+        }
+        Ok(&self.who)
     }
 
     /// Where a piece of a list begins, and how many rows it has.
@@ -198,4 +228,50 @@ impl Asked {
     pub(crate) async fn begin(&self) -> Result<TenantTx, Problem> {
         Ok(self.ctx.tenants().begin(self.tenant).await?)
     }
+}
+
+/// The body of a request, as JSON. An empty one is an empty object.
+pub(crate) struct Given<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Ctx> for Given<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Ctx) -> Result<Self, Problem> {
+        let is_json = request.headers().get(CONTENT_TYPE).is_some_and(is_json);
+        // What goes on after the limit is not read, and nobody is told more than that.
+        let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
+            .await
+            .map_err(|_| Problem::TooLarge)?;
+        if body.is_empty() {
+            return read(b"{}").map(Self);
+        }
+        if !is_json {
+            return Err(Problem::NotJson);
+        }
+        read(&body).map(Self)
+    }
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let wrong = error.into_inner();
+        Problem::BadBody(match path.as_str() {
+            // The whole, of which for example a field is missing.
+            "." => wrong.to_string(),
+            path => format!("{path}: {wrong}"),
+        })
+    })?;
+    json.end()
+        .map_err(|error| Problem::BadBody(error.to_string()))?;
+    Ok(read)
 }

@@ -1,17 +1,19 @@
-//! What the portal shows, as JSON for programs: one tenant's deliveries, events, jobs and workloads.
+//! What the portal shows and does, as JSON for programs: one tenant's deliveries, events, jobs, schedules and workloads.
 //!
 //! Who asks is told by a session: `Authorization: Bearer <token>`, or the portal's cookie. Which tenant is told by
 //! `?tenant=<name>`, which may be left out by who is a member of one alone. What belongs to another tenant is not found.
-//! A list comes in pieces: `?limit=` rows, and `next` is the `?cursor=` of the piece after it. Whatever goes wrong is one
-//! of the few problem documents of [`Problem`] (RFC 9457). `GET /openapi.json` describes all of it.
+//! A list comes in pieces: `?limit=` rows, and `next` is the `?cursor=` of the piece after it. What changes something takes
+//! the header, never the cookie alone, and a role. Whatever goes wrong is one of the few problem documents of [`Problem`]
+//! (RFC 9457). `GET /openapi.json` describes all of it.
 
 mod asked;
 mod log;
 mod problem;
+mod schedules;
 
 use axum::extract::Path;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -23,7 +25,7 @@ use store::pages::{self, DeliveryFilter, DeliveryVerdict, LogCursor};
 use crate::asked::{Asked, Piece};
 use crate::problem::Problem;
 
-/// `GET` only.
+/// Reads with `GET`; changes with `POST`, `PUT` and `DELETE`.
 pub const FUNCTION: Function = Function {
     name: env!("CARGO_PKG_NAME"),
     role: DatabaseRole::Tenant,
@@ -48,6 +50,16 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/jobs/{id}", get(job))
         .route("/jobs/{id}/log", get(job_log))
         .route("/openapi.json", get(openapi))
+        .route("/schedules", get(schedules::list).post(schedules::declare))
+        .route(
+            "/schedules/{id}",
+            get(schedules::show)
+                .put(schedules::change)
+                .delete(schedules::remove),
+        )
+        .route("/schedules/{id}/pause", post(schedules::pause))
+        .route("/schedules/{id}/resume", post(schedules::resume))
+        .route("/schedules/{id}/run", post(schedules::run))
         .route("/workloads", get(workloads))
         .route("/workloads/{id}", get(workload))
         .fallback(async || Problem::NotFound)

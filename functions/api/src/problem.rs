@@ -17,8 +17,18 @@ pub(crate) enum Problem {
     Unauthorized,
     /// There is no such thing, or it is another tenant's.
     NotFound,
-    /// Things are only read here.
+    /// Who asks may not do this, for this reason.
+    Forbidden(String),
+    /// This is not done to this.
     MethodNotAllowed,
+    /// Something stands against it.
+    Conflict(String),
+    /// The body is larger than any that is needed.
+    TooLarge,
+    /// The body is not said to be JSON.
+    NotJson,
+    /// The body says what cannot be.
+    BadBody(String),
     /// The cursor is not one that this list gave to this tenant.
     BadCursor,
     /// The query says what cannot be.
@@ -44,7 +54,12 @@ impl Problem {
         match self {
             Self::Unauthorized => "unauthorized",
             Self::NotFound => "not-found",
+            Self::Forbidden(_) => "forbidden",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::Conflict(_) => "conflict",
+            Self::TooLarge => "too-large",
+            Self::NotJson => "not-json",
+            Self::BadBody(_) => "bad-body",
             Self::BadCursor => "bad-cursor",
             Self::BadQuery(_) => "bad-query",
             Self::Unavailable => "unavailable",
@@ -56,9 +71,13 @@ impl Problem {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadCursor => StatusCode::BAD_REQUEST,
-            Self::BadQuery(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadQuery(_) | Self::BadBody(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -68,7 +87,12 @@ impl Problem {
         match self {
             Self::Unauthorized => "nobody is signed in",
             Self::NotFound => "there is no such thing",
-            Self::MethodNotAllowed => "things are only read here",
+            Self::Forbidden(_) => "this is not yours to do",
+            Self::MethodNotAllowed => "this is not done here",
+            Self::Conflict(_) => "something stands against it",
+            Self::TooLarge => "the body is too large",
+            Self::NotJson => "the body is not JSON",
+            Self::BadBody(_) => "the body is wrong",
             Self::BadCursor => "the cursor is not one of this list",
             Self::BadQuery(_) => "the query is wrong",
             Self::Unavailable => "the database does not answer",
@@ -84,11 +108,16 @@ impl Problem {
             Self::NotFound => {
                 "nothing with this name is in this tenant, or there is no such tenant"
             }
-            Self::MethodNotAllowed => "use GET",
+            Self::MethodNotAllowed => "GET /openapi.json says what each path takes",
+            Self::TooLarge => "a body has at most 256 KiB",
+            Self::NotJson => "send it as Content-Type: application/json",
             Self::BadCursor => {
                 "take next from an answer of this list, as it is, or begin without one"
             }
-            Self::BadQuery(detail) => return detail,
+            Self::BadQuery(detail)
+            | Self::Forbidden(detail)
+            | Self::Conflict(detail)
+            | Self::BadBody(detail) => return detail,
             Self::Unavailable => "ask again in a while",
             Self::Internal => "it was recorded",
         }
@@ -96,13 +125,32 @@ impl Problem {
     }
 }
 
+/// Whether the database says that a value cannot be stored: of a text with a NUL, or one that breaks a rule of its column.
+fn is_about_a_value(code: Option<&str>) -> bool {
+    matches!(code, Some("22021" | "22P05" | "23514"))
+}
+
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        let told = error.as_database_error();
         if database::is_passing(&error) {
             tracing::warn!(error = &error as &dyn Error, "the database does not answer");
             Self::Unavailable
+        } else if let Some(told) = told.filter(|told| is_about_a_value(told.code().as_deref())) {
+            Self::BadBody(format!("a value is refused: {}", told.message()))
         } else {
             Self::internal(error)
+        }
+    }
+}
+
+impl From<queue::RuleError> for Problem {
+    fn from(error: queue::RuleError) -> Self {
+        match error {
+            queue::RuleError::Wrong(text) => Self::BadBody(text),
+            queue::RuleError::Refused(text) => Self::Conflict(text),
+            queue::RuleError::Missing(_) => Self::NotFound,
+            queue::RuleError::Database(error) => error.into(),
         }
     }
 }

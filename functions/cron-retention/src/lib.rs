@@ -12,6 +12,7 @@ use host::{Ctx, Env, Function, Kind, SettingsError};
 use model::DatabaseRole;
 use queue::{History, Queue};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// The function.
 pub const FUNCTION: Function = Function {
@@ -26,6 +27,8 @@ pub const FUNCTION: Function = Function {
     },
 };
 
+/// How long a pass begins anything. The next hour goes on where it ended.
+const PASS: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Days of one table that are dropped in one pass.
 const DAYS_MAX: usize = 40;
@@ -106,11 +109,13 @@ struct Report {
 
 async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
     let queue = ctx.queue();
+    let begun = Instant::now();
+    let time_is_left = || begun.elapsed() < PASS;
     let mut report = Report::default();
     for history in History::ALL {
         let table = history.table();
         let keep = settings.keep(history);
-        drop_days(queue, history, keep, &mut report)
+        drop_days(queue, history, keep, &time_is_left, &mut report)
             .await
             .with_context(|| format!("could not drop a day of {table}"))?;
         for _ in 0..BATCHES_MAX {
@@ -119,7 +124,7 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
                 .await
                 .with_context(|| format!("could not delete what missed its day in {table}"))?;
             report.deleted += deleted;
-            if deleted < BATCH {
+            if deleted < BATCH || !time_is_left() {
                 break;
             }
         }
@@ -130,11 +135,14 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
             .await
             .context("could not forget keys")?;
         report.forgotten += forgotten;
-        if forgotten < BATCH {
+        if forgotten < BATCH || !time_is_left() {
             break;
         }
     }
     for history in History::ALL {
+        if !time_is_left() {
+            break;
+        }
         let table = history.table();
         if queue
             .analyse_history(history, ANALYSE_EVERY)
@@ -152,10 +160,14 @@ async fn drop_days(
     queue: &Queue,
     history: History,
     keep: Duration,
+    time_is_left: &impl Fn() -> bool,
     report: &mut Report,
 ) -> Result<(), sqlx::Error> {
     let mut tries = 0;
     for _ in 0..DAYS_MAX {
+        if !time_is_left() {
+            return Ok(());
+        }
         match queue.drop_expired_day(history, keep).await {
             Ok(Some(name)) => {
                 tracing::info!(partition = name, "dropped");

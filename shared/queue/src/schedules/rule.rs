@@ -266,7 +266,7 @@ impl Rule {
 }
 
 /// The beginning of what was given, for an error.
-fn shown(text: impl ToString) -> String {
+fn shown(text: &(impl ToString + ?Sized)) -> String {
     text.to_string().chars().take(SHOWN_MAX).collect()
 }
 
