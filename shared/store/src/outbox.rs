@@ -66,6 +66,16 @@ impl Store {
         limit: i64,
         under_way: &[i64],
     ) -> Result<Vec<OutboxRow>, sqlx::Error> {
+        let mut conn = self.db.acquire().await?;
+        if broker == Broker::Observed {
+            // What was written in a hurry: nothing, most of the time.
+            sqlx::query!(
+                r#"select switchyard.unpack_outbox($1) as "rows!""#,
+                i32::try_from(limit).unwrap_or(i32::MAX)
+            )
+            .fetch_one(&mut *conn)
+            .await?;
+        }
         let rows = sqlx::query!(
             r#"
             select id, ce_id, ce_type, ce_source, ce_subject, ce_time, extensions, data::text as data, attempts,
@@ -73,6 +83,7 @@ impl Store {
             from switchyard.outbox
             where broker = $1::text::switchyard.broker
               and refused_at is null
+              and packed is null
               and next_at <= clock_timestamp()
               and id <> all ($3)
             order by next_at, id
@@ -82,7 +93,7 @@ impl Store {
             limit,
             under_way
         )
-        .fetch_all(&mut *self.db.acquire().await?)
+        .fetch_all(&mut *conn)
         .await?;
         rows.into_iter()
             .map(|row| {
