@@ -1,0 +1,260 @@
+//! How each function is called, and what may come of it.
+
+/// What a function is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// Tells a tenant what is its own.
+    Reads,
+    /// Changes what is a tenant's own.
+    Writes,
+    /// For whoever holds a job: its epoch is the right.
+    Fenced,
+    /// Concerns no tenant, or all of them. Says why that is right.
+    ForAll(#[expect(dead_code, reason = "for who reads the table")] &'static str),
+}
+
+pub(crate) struct Call {
+    pub(crate) role: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// `{tenant}` is the caller; the other names are of things of one tenant.
+    pub(crate) sql: &'static str,
+    /// That a hold was over is written down when it is used.
+    pub(crate) notes_stale: bool,
+}
+
+const SYSTEM: &str = "switchyard_system";
+const TENANT: &str = "switchyard_tenant";
+const OBSERVER: &str = "switchyard_observer";
+
+const fn reads(role: &'static str, name: &'static str, sql: &'static str) -> Call {
+    Call {
+        role,
+        name,
+        kind: Kind::Reads,
+        sql,
+        notes_stale: false,
+    }
+}
+
+const fn writes(role: &'static str, name: &'static str, sql: &'static str) -> Call {
+    Call {
+        role,
+        name,
+        kind: Kind::Writes,
+        sql,
+        notes_stale: false,
+    }
+}
+
+const fn fenced(name: &'static str, sql: &'static str) -> Call {
+    Call {
+        role: SYSTEM,
+        name,
+        kind: Kind::Fenced,
+        sql,
+        notes_stale: false,
+    }
+}
+
+/// The same, for one that writes down that a hold was over.
+const fn fenced_noted(name: &'static str, sql: &'static str) -> Call {
+    Call {
+        role: SYSTEM,
+        name,
+        kind: Kind::Fenced,
+        sql,
+        notes_stale: true,
+    }
+}
+
+const fn for_all(role: &'static str, name: &'static str, why: &'static str) -> Call {
+    Call {
+        role,
+        name,
+        kind: Kind::ForAll(why),
+        sql: "",
+        notes_stale: false,
+    }
+}
+
+const CLOCK: &str = "the clock and the leases are everybody's";
+const RELAY: &str = "the relay publishes for everybody";
+const INSTALLATION: &str = "belongs to the installation";
+const PERSON: &str = "of a person, who is shown by a secret that nobody else has";
+const BY_ROW: &str = "the row's own tenant is used, never an argument";
+
+pub(crate) const CALLS: &[Call] = &[
+    for_all(SYSTEM, "accept_deliveries", "each delivery names its trigger, whose tenant it gets"),
+    writes(SYSTEM, "add_job", "select switchyard.add_job({tenant}, 'task', '{}')"),
+    for_all(SYSTEM, "analyse_history", INSTALLATION),
+    fenced("append_lines", "select switchyard.append_lines({running}, {epoch}, 'stdout', array['a line'])"),
+    fenced("append_log", "select switchyard.append_log({running}, {epoch}, array[2::bigint], array['task'], array['a line'])"),
+    for_all(SYSTEM, "arm_relay", RELAY),
+    writes(SYSTEM, "ask_bulk", "select switchyard.ask_bulk({tenant}, 'replay', '{}', 'a person')"),
+    fenced_noted(
+        "bulk_step",
+        "select b.* from switchyard.bulk_step({running}, {epoch}, 'purge', '{\"until\": \"2100-01-01\"}', 'a person', 10) b",
+    ),
+    writes(
+        SYSTEM,
+        "callback_job",
+        "select c.* from switchyard.callback_job({tenant}, {callback}, 1, 'success', null, false, null, null, null, null) c",
+    ),
+    writes(SYSTEM, "cancel_job", "select switchyard.cancel_job({tenant}, {running}, 'a person')"),
+    writes(
+        SYSTEM,
+        "change_schedule",
+        "select switchyard.change_schedule({tenant}, {schedule}, 'new name', 'task', '\"0 4 * * *\"')",
+    ),
+    for_all(SYSTEM, "claim_by_default", "workers work for everybody"),
+    for_all(SYSTEM, "claim_jobs", "workers work for everybody"),
+    for_all(SYSTEM, "claimable_jobs", RELAY),
+    for_all(SYSTEM, "count_rejection", "each rejection names its trigger, whose tenant it gets"),
+    writes(SYSTEM, "decide_job", "select switchyard.decide_job({tenant}, {approval}, true, 'a person')"),
+    writes(
+        SYSTEM,
+        "declare_schedule",
+        "select switchyard.declare_schedule({tenant}, 'declared', 'other task', '\"0 4 * * *\"')",
+    ),
+    for_all(SYSTEM, "delete_expired_rows", INSTALLATION),
+    writes(SYSTEM, "drop_default_executor", "select switchyard.drop_default_executor({tenant})"),
+    for_all(SYSTEM, "drop_expired_day", INSTALLATION),
+    for_all(SYSTEM, "due_schedules", CLOCK),
+    fenced_noted(
+        "finish_deploy",
+        "select f.* from switchyard.finish_deploy(
+            {running}, {epoch}, md5('of-a')::uuid, null, 'c0ffee', 'prefix', 'hash', 1, 1, '[]'
+        ) f",
+    ),
+    fenced_noted(
+        "finish_jobs",
+        "select f.* from switchyard.finish_jobs(
+            array[{running}::bigint], array[{epoch}::bigint], '{succeeded}', array[null::text], array[null::jsonb]
+        ) f",
+    ),
+    for_all(SYSTEM, "finish_rollback", "as finish_deploy; a revision to go back to is in its own tests"),
+    for_all(SYSTEM, "fire_next_tick", BY_ROW),
+    for_all(SYSTEM, "fire_schedule", BY_ROW),
+    for_all(SYSTEM, "forget_keys", INSTALLATION),
+    for_all(SYSTEM, "forget_task", INSTALLATION),
+    for_all(SYSTEM, "forget_worker", INSTALLATION),
+    fenced("hear_cancels", "select switchyard.hear_cancels(array[{stopping}::bigint], array[{epoch}::bigint])"),
+    fenced(
+        "heartbeat_jobs",
+        "select h.* from switchyard.heartbeat_jobs(array[{running}::bigint], array[{epoch}::bigint], interval '1 minute') h",
+    ),
+    for_all(SYSTEM, "job_reasons", "what it tells is in the tenant's own form below"),
+    for_all(SYSTEM, "left_behind_twice", "tells only which of the caller's own holds are over"),
+    for_all(SYSTEM, "left_in", "a number; the tenant's own form is below"),
+    for_all(SYSTEM, "make_due", CLOCK),
+    for_all(SYSTEM, "make_partitions", INSTALLATION),
+    for_all(SYSTEM, "measure", INSTALLATION),
+    for_all(SYSTEM, "next_due", CLOCK),
+    for_all(SYSTEM, "note_hearing", RELAY),
+    writes(SYSTEM, "pause", "select switchyard.pause('pause', {tenant}, 'queued', null, 'a person', null)"),
+    writes(SYSTEM, "pause_schedule", "select switchyard.pause_schedule({tenant}, {schedule}, 'a person', null)"),
+    for_all(SYSTEM, "plan_schedule", BY_ROW),
+    writes(
+        SYSTEM,
+        "publish",
+        "select switchyard.publish('observed', {tenant}, 'id', 'type', '/', null, '{}', '{}')",
+    ),
+    writes(SYSTEM, "purge_job", "select switchyard.purge_job({tenant}, {dead})"),
+    for_all(SYSTEM, "reap_jobs", CLOCK),
+    for_all(SYSTEM, "record_decisions", "the event's own tenant is used, never an argument"),
+    fenced("release_jobs", "select switchyard.release_jobs(array[{running}::bigint], array[{epoch}::bigint])"),
+    writes(SYSTEM, "remove_schedule", "select switchyard.remove_schedule({tenant}, {schedule})"),
+    writes(
+        SYSTEM,
+        "repair_jobs",
+        "select r.* from switchyard.repair_jobs(
+            'reap', {tenant}, array[{running}::bigint], null, null, 10, false, 'a person', null
+        ) r",
+    ),
+    writes(
+        SYSTEM,
+        "repair_wakeups",
+        "select r.* from switchyard.repair_wakeups({tenant}, 'queued', 10, false, 'a person', null) r",
+    ),
+    writes(SYSTEM, "replay_job", "select switchyard.replay_job({tenant}, {dead}, 'a person')"),
+    for_all(SYSTEM, "republish_cancels", RELAY),
+    for_all(SYSTEM, "republish_events", RELAY),
+    for_all(SYSTEM, "republish_wakeups", RELAY),
+    for_all(SYSTEM, "rest_lanes", CLOCK),
+    writes(SYSTEM, "resume", "select switchyard.resume(null, {tenant}, 'paused', null, 'a person', null)"),
+    writes(SYSTEM, "resume_schedule", "select switchyard.resume_schedule({tenant}, {asleep}, now() + interval '2 hours')"),
+    fenced_noted("retry_job", "select switchyard.retry_job({running}, {epoch}, 'broken', interval '1 hour')"),
+    writes(SYSTEM, "run_schedule", "select switchyard.run_schedule({tenant}, {schedule}, 'a person')"),
+    for_all(SYSTEM, "see_worker", INSTALLATION),
+    writes(
+        SYSTEM,
+        "set_default_executor",
+        "select switchyard.set_default_executor({tenant}, 'openfaas', null, 'response', interval '1 minute', 'a person', null)",
+    ),
+    for_all(SYSTEM, "set_executor", INSTALLATION),
+    writes(SYSTEM, "set_lane_cap", "select switchyard.set_lane_cap({tenant}, 'queued', 3, 'a person')"),
+    writes(SYSTEM, "set_limit", "select switchyard.set_limit({tenant}, 'queued', 3, null, null, 'a person')"),
+    fenced_noted("set_progress", "select switchyard.set_progress({running}, {epoch}, '{\"done\": 1}')"),
+    writes(SYSTEM, "set_weight", "select switchyard.set_weight({tenant}, 2, 'a person')"),
+    fenced_noted("settle_cancel", "select switchyard.settle_cancel({stopping}, {epoch}, 'applied', null)"),
+    writes(SYSTEM, "settle_job", "select switchyard.settle_job({tenant}, {queued}, 'dead', 'a person')"),
+    fenced_noted("snooze_job", "select switchyard.snooze_job({running}, {epoch}, interval '1 hour', 'busy')"),
+    fenced("take_cancel", "select t.* from switchyard.take_cancel({stopping}, {epoch}, interval '1 minute') t"),
+    for_all(SYSTEM, "unpack_outbox", RELAY),
+    fenced_noted("wait_job", "select switchyard.wait_job({running}, {epoch}, 'callback', interval '1 hour', null)"),
+    for_all(SYSTEM, "wake_relay", RELAY),
+    for_all(OBSERVER, "wake_relay", RELAY),
+    writes(TENANT, "add_own_job", "select a.* from switchyard.add_own_job('task', '{}', null, null, null, 'a person') a"),
+    writes(TENANT, "ask_own_bulk", "select switchyard.ask_own_bulk('replay', '{}', 'a person')"),
+    writes(TENANT, "cancel_own_job", "select switchyard.cancel_own_job({running}, 'a person')"),
+    writes(
+        TENANT,
+        "change_own_schedule",
+        "select switchyard.change_own_schedule(
+            {schedule}, 'new name', 'task', '\"0 4 * * *\"', null, '{}', null, 0, null, null, 'last', '0', null, '{}'
+        )",
+    ),
+    for_all(TENANT, "close_session", PERSON),
+    writes(
+        TENANT,
+        "declare_own_schedule",
+        "select switchyard.declare_own_schedule(
+            'declared', 'other task', '\"0 4 * * *\"', null, '{}', null, 0, null, null, 'last', '0', null, '{}', 'a person'
+        )",
+    ),
+    writes(TENANT, "drop_own_url", "select switchyard.drop_own_url('called')"),
+    for_all(TENANT, "open_session", PERSON),
+    for_all(TENANT, "own_job_reasons", "tried by itself: it tells of states, not of names"),
+    for_all(TENANT, "own_left_in", "tried by itself: it tells a number"),
+    reads(TENANT, "own_limits", "select l.* from switchyard.own_limits() l"),
+    reads(TENANT, "own_pauses", "select p.* from switchyard.own_pauses() p"),
+    writes(TENANT, "pause_own", "select switchyard.pause_own('pause', 'queued', null, 'a person', null)"),
+    writes(TENANT, "pause_own_schedule", "select switchyard.pause_own_schedule({schedule}, 'a person', null)"),
+    writes(TENANT, "purge_own_job", "select switchyard.purge_own_job({dead}, 'a person')"),
+    writes(TENANT, "remove_own_schedule", "select switchyard.remove_own_schedule({schedule})"),
+    writes(
+        TENANT,
+        "repair_own_jobs",
+        "select r.* from switchyard.repair_own_jobs(
+            'reap', array[{running}::bigint], null, null, 10, false, 'a person', null
+        ) r",
+    ),
+    writes(
+        TENANT,
+        "repair_own_wakeups",
+        "select r.* from switchyard.repair_own_wakeups('queued', 10, false, 'a person', null) r",
+    ),
+    writes(TENANT, "replay_own_job", "select switchyard.replay_own_job({dead}, 'a person')"),
+    writes(TENANT, "resume_own", "select switchyard.resume_own({pause}, 'a person', null)"),
+    writes(
+        TENANT,
+        "resume_own_schedule",
+        "select switchyard.resume_own_schedule({asleep}, now() + interval '2 hours', '{}')",
+    ),
+    writes(TENANT, "run_own_schedule", "select switchyard.run_own_schedule({schedule}, 'a person')"),
+    for_all(TENANT, "session", PERSON),
+    writes(TENANT, "set_own_lane_cap", "select switchyard.set_own_lane_cap('queued', 3, 'a person', null)"),
+    writes(TENANT, "set_own_limit", "select switchyard.set_own_limit('limited', 3, null, null, 'a person', null)"),
+    writes(TENANT, "set_own_url", "select switchyard.set_own_url('called', 'https://other.example/', 'a person')"),
+];

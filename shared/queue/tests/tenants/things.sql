@@ -1,0 +1,38 @@
+-- One of everything for a tenant. What could be told to another says whose it is.
+insert into switchyard.tenants (database_id, name) values ('{tenant}', '{mark}');
+insert into switchyard.tasks (name, executor) values ('called', 'http') on conflict do nothing;
+
+-- A job in each state.
+select switchyard.add_job('{tenant}', 'queued', '{"mark": "{mark}"}', p_run_at => now() - interval '1 minute');
+select switchyard.add_job('{tenant}', '{mark}-' || task, '{"mark": "{mark}"}', p_actor => '{mark}')
+from unnest(array['running', 'approval', 'callback', 'stopping', 'dead']) task;
+select switchyard.claim_jobs(
+    gen_random_uuid(), array(select '{mark}-' || t from unnest(array['running', 'approval', 'callback', 'stopping', 'dead']) t),
+    10, interval '1 hour', '{tenant}'
+);
+select switchyard.wait_job(id, epoch, 'approval', interval '1 hour', null) from switchyard.jobs where task = '{mark}-approval';
+select switchyard.wait_job(id, epoch, 'callback', interval '1 hour', null) from switchyard.jobs where task = '{mark}-callback';
+select switchyard.wait_job(id, epoch, 'runner', interval '1 hour', '{"pod": "{mark}"}') from switchyard.jobs where task = '{mark}-stopping';
+select switchyard.cancel_job(database_id, id, 'a person') from switchyard.jobs where task = '{mark}-stopping';
+select switchyard.finish_jobs(array[id], array[epoch], '{dead}', array['{mark}'], array[null::jsonb])
+from switchyard.jobs where task = '{mark}-dead';
+select switchyard.append_log(id, epoch, array[1::bigint], array['task'], array['{mark}']) from switchyard.jobs where task = '{mark}-running';
+
+-- What rules it.
+select switchyard.pause('pause', '{tenant}', 'paused', null, '{mark}', null, true);
+select switchyard.set_limit('{tenant}', 'limited', 5, null, null, '{mark}', null, true);
+insert into switchyard.tenant_urls (database_id, task, url, set_by) values ('{tenant}', 'called', 'https://{mark}.example/', '{mark}');
+insert into switchyard.executor_defaults (database_id, executor, set_by) values ('{tenant}', 'knative', '{mark}');
+select switchyard.declare_schedule('{tenant}', '{mark}', 'task', '"0 3 * * *"', p_next => now() + interval '1 hour');
+select switchyard.declare_schedule('{tenant}', '{mark}-asleep', 'task', '"0 3 * * *"', p_next => now() + interval '1 hour');
+select switchyard.pause_schedule(database_id, id, 'a person', null) from switchyard.schedules where name = '{mark}-asleep';
+
+-- What deploys are about.
+insert into switchyard.workloads (id, database_id, name, source, config, host)
+values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'static', '{}', '{mark}');
+insert into switchyard.triggers (id, database_id, name, kind) values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'manual');
+insert into switchyard.bindings (id, database_id, trigger_id, workload_id)
+values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, md5('{mark}')::uuid);
+insert into switchyard.events (id, database_id, type, source, data, correlation_id)
+values (md5('{mark}')::uuid, '{tenant}', 'type', '/', '{}', '{mark}');
+insert into switchyard.event_log (database_id, severity, source, message) values ('{tenant}', 'info', 'test', '{mark}');
