@@ -122,13 +122,15 @@ $$;
 
 -- The job of a named queue that comes next: the one that was begun, if it is ready, and nobody before it.
 create function switchyard.head_job(p_lane switchyard.lanes) returns bigint
-language sql stable set search_path = pg_catalog, pg_temp
-begin atomic
-    select case
-        when p_lane.holder is null then (select switchyard.ready_jobs(p_lane, 1))
-        else (select j.id from switchyard.jobs j where j.id = p_lane.holder and j.state = 'queued' and j.due)
-    end;
-end;
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
+as $$
+begin
+    if p_lane.holder is null then
+        return (select g.id from switchyard.ready_jobs(p_lane, 1) as g (id));
+    end if;
+    return (select j.id from switchyard.jobs j where j.id = p_lane.holder and j.state = 'queued' and j.due);
+end
+$$;
 
 -- Which task is at the head of a queue decides whose workers look there, and may itself be paused.
 create or replace function switchyard.head_task(p_lane switchyard.lanes) returns text
@@ -206,16 +208,21 @@ $$;
 
 -- Whose workers should look at a queue, and whether they may, follow from the job at its head.
 create function switchyard.look_at_head(p_lane bigint) returns void
-language sql set search_path = pg_catalog, pg_temp
-begin atomic
-    update switchyard.lanes l
-    set task = h.task, paused = switchyard.is_paused(l.database_id, h.task, l.queue_name)
-    from (
-        select o.id, switchyard.head_task(o) as task from switchyard.lanes o where o.id = p_lane
-    ) h
-    where l.id = h.id
-      and (l.task, l.paused) is distinct from (h.task, switchyard.is_paused(l.database_id, h.task, l.queue_name));
-end;
+language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
+as $$
+declare
+    v_lane switchyard.lanes;
+    v_task text;
+    v_paused boolean;
+begin
+    select * into v_lane from switchyard.lanes where id = p_lane for no key update;
+    v_task := switchyard.head_task(v_lane);
+    v_paused := switchyard.is_paused(v_lane.database_id, v_task, v_lane.queue_name);
+    if (v_lane.task, v_lane.paused) is distinct from (v_task, v_paused) then
+        update switchyard.lanes set task = v_task, paused = v_paused where id = p_lane;
+    end if;
+end
+$$;
 
 -- Puts a lane without ready jobs to rest, unless somebody is adding one. True when it rests. The caller holds the row.
 create function switchyard.rest_lane(p_lane bigint) returns boolean
@@ -818,6 +825,8 @@ declare
     v_tasks text[] := p_tasks;
     v_limited boolean;
     v_has_limits boolean := false;
+    -- The limits that this claim may use.
+    v_locked bigint[];
     -- Rounds that may find only lanes that give nothing now, and move them behind the others.
     v_patience integer := 16;
     v_moved boolean;
@@ -920,20 +929,25 @@ begin
             v_first := '{}';
         end if;
         if v_limited then
-            -- Before any lane, in one order; later ones only if nobody has them.
+            -- Before any lane, in one order; later ones only if nobody has them, for who waits with something in hand may
+            -- wait for one who waits for him.
             if not v_has_limits then
                 v_has_limits := true;
-                perform from switchyard.limits m
-                where (m.database_id is null or m.database_id = any (v_tenants))
-                  and (m.task is null or m.task = any (v_tasks))
-                order by m.id
-                for no key update;
+                v_locked := array(
+                    select m.id from switchyard.limits m
+                    where (m.database_id is null or m.database_id = any (v_tenants))
+                      and (m.task is null or m.task = any (v_tasks))
+                    order by m.id
+                    for no key update
+                );
             else
-                perform from switchyard.limits m
-                where (m.database_id is null or m.database_id = any (v_tenants))
-                  and (m.task is null or m.task = any (v_tasks))
-                order by m.id
-                for no key update skip locked;
+                v_locked := v_locked || array(
+                    select m.id from switchyard.limits m
+                    where (m.database_id is null or m.database_id = any (v_tenants))
+                      and (m.task is null or m.task = any (v_tasks))
+                    order by m.id
+                    for no key update skip locked
+                );
             end if;
         end if;
 
@@ -1010,15 +1024,18 @@ begin
                     join switchyard.lanes l on l.id = w.lane
                 ) w
                 left join lateral (
-                    select switchyard.spare(m) as spare from switchyard.limits m
+                    select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
+                    from switchyard.limits m
                     where m.database_id = w.database_id and m.task is null
                 ) tenants on true
                 left join lateral (
-                    select switchyard.spare(m) as spare from switchyard.limits m
+                    select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
+                    from switchyard.limits m
                     where m.database_id is null and m.task = w.task
                 ) tasks on true
                 left join lateral (
-                    select switchyard.spare(m) as spare from switchyard.limits m
+                    select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
+                    from switchyard.limits m
                     where m.database_id = w.database_id and m.task = w.task
                 ) both_ on true;
             end if;
