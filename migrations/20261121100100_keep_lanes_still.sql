@@ -1003,41 +1003,48 @@ begin
             exit rounds when v_lanes is null;
 
             if v_limited then
-                select array_agg(greatest(least(
-                    w.want,
-                    tenants.spare - w.of_tenant, tasks.spare - w.of_task, both_.spare - w.of_both
-                ), 0)::integer order by w.place)
+                -- First what tenants may have, then of that what tasks may.
+                select array_agg(greatest(least(k.want, case
+                        when m.id is null then k.want
+                        when m.id = any (v_locked) then switchyard.spare(m) - k.before
+                        else 0
+                    end), 0)::integer order by k.place)
                 into v_wants
                 from (
-                    select w.place, w.want, l.database_id, l.task,
-                        coalesce(sum(w.want) over (
-                            partition by l.database_id order by w.place rows between unbounded preceding and 1 preceding
-                        ), 0) as of_tenant,
-                        coalesce(sum(w.want) over (
-                            partition by l.task order by w.place rows between unbounded preceding and 1 preceding
-                        ), 0) as of_task,
-                        coalesce(sum(w.want) over (
-                            partition by l.database_id, l.task order by w.place
-                            rows between unbounded preceding and 1 preceding
-                        ), 0) as of_both
-                    from unnest(v_lanes, v_wants) with ordinality as w (lane, want, place)
-                    join switchyard.lanes l on l.id = w.lane
-                ) w
-                left join lateral (
-                    select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
-                    from switchyard.limits m
-                    where m.database_id = w.database_id and m.task is null
-                ) tenants on true
-                left join lateral (
-                    select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
-                    from switchyard.limits m
-                    where m.database_id is null and m.task = w.task
-                ) tasks on true
-                left join lateral (
-                    select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
-                    from switchyard.limits m
-                    where m.database_id = w.database_id and m.task = w.task
-                ) both_ on true;
+                    select t.*, coalesce(sum(t.want) over (
+                        partition by t.task order by t.place rows between unbounded preceding and 1 preceding
+                    ), 0) as before
+                    from (
+                        select w.place, w.task,
+                            greatest(least(
+                                w.want, tenants.spare - w.of_tenant, tenants_task.spare - w.of_tenants_task
+                            ), 0) as want
+                        from (
+                            select w.place, w.want, l.database_id, l.task,
+                                coalesce(sum(w.want) over (
+                                    partition by l.database_id order by w.place
+                                    rows between unbounded preceding and 1 preceding
+                                ), 0) as of_tenant,
+                                coalesce(sum(w.want) over (
+                                    partition by l.database_id, l.task order by w.place
+                                    rows between unbounded preceding and 1 preceding
+                                ), 0) as of_tenants_task
+                            from unnest(v_lanes, v_wants) with ordinality as w (lane, want, place)
+                            join switchyard.lanes l on l.id = w.lane
+                        ) w
+                        left join lateral (
+                            select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
+                            from switchyard.limits m
+                            where m.database_id = w.database_id and m.task is null
+                        ) tenants on true
+                        left join lateral (
+                            select case when m.id = any (v_locked) then switchyard.spare(m) else 0 end as spare
+                            from switchyard.limits m
+                            where m.database_id = w.database_id and m.task = w.task
+                        ) tenants_task on true
+                    ) t
+                ) k
+                left join switchyard.limits m on m.database_id is null and m.task = k.task;
             end if;
 
             if true = any (v_capped) then
