@@ -2,8 +2,9 @@
 set local role switchyard_owner;
 
 alter table switchyard.tasks
-    -- Who chose the executor, and when.
+    -- Who chose the executor, why, and when.
     add column executor_by text check (length(executor_by) between 1 and 200),
+    add column executor_why text check (length(executor_why) <= 2000),
     add column executor_at timestamptz;
 
 -- What a task gets that has no row: of a tenant, or else of the installation (database_id null). Out of the box nothing: its
@@ -17,6 +18,7 @@ create table switchyard.executor_defaults (
     completes_by switchyard.completes_by not null default 'response',
     callback_deadline interval not null default '60 seconds' check (callback_deadline > '0'),
     set_by text not null check (length(set_by) between 1 and 200),
+    why text check (length(why) <= 2000),
     set_at timestamptz not null default now(),
     -- The others have no usual place where a function of any name would be.
     constraint has_a_usual_place check (executor in ('knative', 'openfaas'))
@@ -132,7 +134,8 @@ create function switchyard.set_executor(
     p_callback_deadline interval,
     p_attempt_time_max interval,
     p_attempts_max integer,
-    p_by text
+    p_by text,
+    p_why text
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -141,20 +144,19 @@ begin
         raise exception 'the URL % is neither http nor https', p_url using errcode = 'check_violation';
     end if;
     if p_executor = 'knative' and p_url is null and p_task !~ '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$' then
-        raise exception 'no Knative Service can have the name %', p_task
-            using errcode = 'check_violation', hint = 'Give the URL of the Service.';
+        raise exception 'no Knative Service can have the name %: give its URL', p_task using errcode = 'check_violation';
     end if;
     if p_executor = 'openfaas' and p_url is null and p_task !~ '^[A-Za-z0-9][-A-Za-z0-9_.]{0,62}$' then
-        raise exception 'no OpenFaaS function can have the name %', p_task
-            using errcode = 'check_violation', hint = 'Give the URL of the function.';
+        raise exception 'no OpenFaaS function can have the name %: give its URL', p_task
+            using errcode = 'check_violation';
     end if;
     insert into switchyard.tasks as t (
         name, executor, url, namespace, completes_by, callback_deadline, attempt_time_max, attempts_max,
-        executor_by, executor_at
+        executor_by, executor_why, executor_at
     ) values (
         p_task, p_executor, p_url, p_namespace, coalesce(p_completes_by, 'response'),
         coalesce(p_callback_deadline, '60 seconds'), coalesce(p_attempt_time_max, '2 minutes'),
-        coalesce(p_attempts_max, 5), p_by, now()
+        coalesce(p_attempts_max, 5), p_by, p_why, now()
     )
     on conflict (name) do update set
         executor = excluded.executor,
@@ -165,6 +167,7 @@ begin
         attempt_time_max = coalesce(p_attempt_time_max, t.attempt_time_max),
         attempts_max = coalesce(p_attempts_max, t.attempts_max),
         executor_by = excluded.executor_by,
+        executor_why = excluded.executor_why,
         executor_at = excluded.executor_at;
     perform switchyard.wake_relay('work');
 end
@@ -196,16 +199,17 @@ create function switchyard.set_default_executor(
     p_namespace text,
     p_completes_by switchyard.completes_by,
     p_callback_deadline interval,
-    p_by text
+    p_by text,
+    p_why text
 ) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into switchyard.executor_defaults as d (
-        database_id, executor, namespace, completes_by, callback_deadline, set_by
+        database_id, executor, namespace, completes_by, callback_deadline, set_by, why
     ) values (
         p_database_id, p_executor, p_namespace, coalesce(p_completes_by, 'response'),
-        coalesce(p_callback_deadline, '60 seconds'), p_by
+        coalesce(p_callback_deadline, '60 seconds'), p_by, p_why
     )
     on conflict (coalesce(database_id, '00000000-0000-0000-0000-000000000000')) do update set
         executor = excluded.executor,
@@ -213,6 +217,7 @@ begin
         completes_by = coalesce(p_completes_by, d.completes_by),
         callback_deadline = coalesce(p_callback_deadline, d.callback_deadline),
         set_by = excluded.set_by,
+        why = excluded.why,
         set_at = now();
     perform switchyard.wake_relay('work');
 end

@@ -11,7 +11,7 @@ use database::{Connect, SystemDb};
 use host::{Env, Resources, ServeLimits};
 use model::{CancelOutcome, JobId, JobState, TenantId};
 use queue::executors::{CompletesBy, Executor, Heard, NewDefault, NewExecutor, Said, ToldLines};
-use queue::{Hold, Queue};
+use queue::{By, Hold, Queue};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
@@ -28,6 +28,10 @@ use uuid::Uuid;
 use super::*;
 
 const TASK: &str = "hello";
+const ANN: By<'static> = By {
+    name: "Ann",
+    why: None,
+};
 
 /// The function, served, and a tenant.
 struct World {
@@ -99,7 +103,7 @@ fn to<'a>(executor: Option<Executor>, url: Option<&'a str>) -> NewExecutor<'a> {
         callback_deadline: None,
         attempt_time_max: None,
         attempts_max: None,
-        by: "Ann",
+        by: ANN,
     }
 }
 
@@ -603,7 +607,7 @@ async fn a_default_is_for_tasks_without_a_row_of_those_who_have_it() {
         namespace: Some("acme"),
         completes_by: None,
         callback_deadline: None,
-        by: "Ann",
+        by: ANN,
     };
     world
         .queue

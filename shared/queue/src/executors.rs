@@ -13,7 +13,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::hold::{storable, storable_json};
-use crate::{ClaimedJob, Hold, Queue};
+use crate::{By, ClaimedJob, Hold, Queue};
 
 /// Tasks that one look-up returns; an installation has a few dozens.
 const TASKS_MAX: i64 = 10_000;
@@ -189,7 +189,7 @@ pub struct NewExecutor<'a> {
     /// Tries that count.
     pub attempts_max: Option<i32>,
     /// Who wants it.
-    pub by: &'a str,
+    pub by: By<'a>,
 }
 
 /// What a called function says of its job.
@@ -453,7 +453,7 @@ impl Queue {
     /// # Errors
     /// When the database does not answer.
     pub async fn task_executors(&self) -> Result<Vec<TaskExecutor>, sqlx::Error> {
-        listed(&mut *self.db.acquire().await?, None).await
+        listed(&mut *self.db.acquire().await?, None, None, TASKS_MAX).await
     }
 
     /// Gives a task to an executor, known or not. Jobs that are being worked on end where they began. For operators.
@@ -464,7 +464,7 @@ impl Queue {
         sqlx::query!(
             "select switchyard.set_executor(
                 $1, $2::text::switchyard.executor, $3, $4, $5::text::switchyard.completes_by,
-                make_interval(secs => $6), make_interval(secs => $7), $8, $9
+                make_interval(secs => $6), make_interval(secs => $7), $8, $9, $10
             )",
             new.task,
             new.executor.map(Executor::as_str),
@@ -474,7 +474,8 @@ impl Queue {
             new.callback_deadline.map(|deadline| deadline.as_secs_f64()),
             new.attempt_time_max.map(|time| time.as_secs_f64()),
             new.attempts_max,
-            new.by,
+            new.by.name,
+            new.by.why,
         )
         .execute(&mut *self.db.acquire().await?)
         .await
@@ -498,14 +499,16 @@ impl Queue {
     pub async fn set_default_executor(&self, new: &NewDefault<'_>) -> Result<(), sqlx::Error> {
         sqlx::query!(
             "select switchyard.set_default_executor(
-                $1, $2::text::switchyard.executor, $3, $4::text::switchyard.completes_by, make_interval(secs => $5), $6
+                $1, $2::text::switchyard.executor, $3, $4::text::switchyard.completes_by, make_interval(secs => $5),
+                $6, $7
             )",
             new.tenant.map(TenantId::uuid),
             new.executor.map(Executor::as_str),
             new.namespace,
             new.completes_by.map(CompletesBy::as_str),
             new.callback_deadline.map(|deadline| deadline.as_secs_f64()),
-            new.by,
+            new.by.name,
+            new.by.why,
         )
         .execute(&mut *self.db.acquire().await?)
         .await
@@ -561,12 +564,16 @@ impl Queue {
     }
 }
 
-/// The executors of all tasks as a tenant sees them, in the order of names.
+/// The executors of tasks as a tenant sees them, in the order of names: up to `limit` that come after a name.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn tenant_executors(tx: &mut TenantTx) -> Result<Vec<TaskExecutor>, sqlx::Error> {
-    listed(tx, None).await
+pub async fn tenant_executors(
+    tx: &mut TenantTx,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<TaskExecutor>, sqlx::Error> {
+    listed(tx, None, after, limit).await
 }
 
 /// One task's executor as a tenant sees it. Nothing when there is no such task.
@@ -577,12 +584,14 @@ pub async fn tenant_executor(
     tx: &mut TenantTx,
     task: &str,
 ) -> Result<Option<TaskExecutor>, sqlx::Error> {
-    Ok(listed(tx, Some(task)).await?.pop())
+    Ok(listed(tx, Some(task), None, 1).await?.pop())
 }
 
 async fn listed(
     conn: &mut PgConnection,
     task: Option<&str>,
+    after: Option<&str>,
+    limit: i64,
 ) -> Result<Vec<TaskExecutor>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
@@ -592,12 +601,13 @@ async fn listed(
             t.attempts_max, u.url as "own_url?"
         from switchyard.tasks t
         left join switchyard.tenant_urls u on u.task = t.name and u.database_id = switchyard.current_tenant()
-        where $1::text is null or t.name = $1
+        where ($1::text is null or t.name = $1) and ($2::text is null or t.name > $2)
         order by t.name
-        limit $2
+        limit $3
         "#,
         task,
-        TASKS_MAX,
+        after,
+        limit,
     )
     .fetch_all(conn)
     .await?;
@@ -632,7 +642,7 @@ pub struct NewDefault<'a> {
     /// How long a call that was acknowledged may stay silent; none: as it is.
     pub callback_deadline: Option<Duration>,
     /// Who wants it.
-    pub by: &'a str,
+    pub by: By<'a>,
 }
 
 /// What tasks without a row get.
