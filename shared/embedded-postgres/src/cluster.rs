@@ -333,8 +333,7 @@ impl Cluster {
     fn use_port(&mut self, port: u16) -> Result<(), StartError> {
         if self.credentials.port != port {
             self.credentials.port = port;
-            self.credentials
-                .save(&self.data_dir.join(CREDENTIALS))?;
+            self.credentials.save(&self.data_dir.join(CREDENTIALS))?;
         }
         Ok(())
     }

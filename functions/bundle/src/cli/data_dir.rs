@@ -23,10 +23,7 @@ impl DataDir {
     /// The folder that was asked for, else `name` in the place where this account's data belongs. Made when missing:
     /// others may pass through, as the database server's account must, but not look.
     pub(crate) fn open(given: Option<&Path>, name: &str, env: &Env) -> anyhow::Result<Self> {
-        let path = match given {
-            Some(path) => path.to_owned(),
-            None => home(env, rustix::process::geteuid().is_root())?.join(name),
-        };
+        let path = Self::named(given, name, env)?;
         if path.exists() && !path.is_dir() {
             anyhow::bail!(
                 "{} is a file; --data-dir must name a folder, which is made if it is not there",
@@ -48,6 +45,14 @@ impl DataDir {
                 "the data folder {} cannot be used: check its permissions, or choose another with --data-dir",
                 path.display()
             )
+        })
+    }
+
+    /// Where that folder is, whether or not it is there.
+    pub(crate) fn named(given: Option<&Path>, name: &str, env: &Env) -> anyhow::Result<PathBuf> {
+        Ok(match given {
+            Some(path) => path.to_owned(),
+            None => home(env, rustix::process::geteuid().is_root())?.join(name),
         })
     }
 

@@ -13,7 +13,7 @@ use super::progress::Progress;
 use crate::local::Databases;
 
 /// The database's name in our own server.
-const NAME: &str = "switchyard";
+pub(crate) const NAME: &str = "switchyard";
 
 /// A database that answers.
 pub(crate) struct Database {

@@ -1,0 +1,140 @@
+//! What commands of an operator have in common: how they reach the database, and who gives them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use database::{Connect, SystemDb};
+use embedded_postgres::Server;
+use host::Env;
+use model::{DatabaseRole, TenantId};
+use queue::rules::Scope;
+use queue::{By, Queue};
+use secrecy::SecretString;
+
+use super::data_dir::DataDir;
+use super::database::{self as own, Database};
+use super::failure::WrongSetting;
+
+/// How long the database may take to let us in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which installation, and who asks.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArgs {
+    /// The data folder of a `switchyard up` that runs here, where DATABASE_URL names no database
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Who gives this command; $USER if nothing is said
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+/// What to rule.
+#[derive(Debug, Args)]
+pub(crate) struct ScopeArgs {
+    /// Of this tenant alone
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// This task
+    #[arg(long, value_name = "NAME", conflicts_with = "queue")]
+    task: Option<String>,
+    /// This named queue of the tenant
+    #[arg(long, value_name = "NAME", requires = "tenant")]
+    queue: Option<String>,
+}
+
+/// An operator at work.
+pub(crate) struct Operator {
+    /// The queue, over all tenants.
+    pub(crate) queue: Queue,
+    name: String,
+    why: Option<String>,
+}
+
+impl Operator {
+    /// Reaches the database of `DATABASE_URL`, else that of an installation on this machine.
+    pub(crate) fn new(env: &Env, args: OperatorArgs) -> anyhow::Result<Self> {
+        let url = match env.get("DATABASE_URL") {
+            Some(url) => Database::given(url)?.urls.system_url,
+            None => own_url(env, args.data_dir)?,
+        };
+        let db = SystemDb::new(&Connect {
+            url,
+            role: DatabaseRole::System,
+            connections_max: 1,
+            acquire_timeout: CONNECT_TIMEOUT,
+        })?;
+        let name = args
+            .by
+            .or_else(|| env.get("USER").map(str::to_owned))
+            .unwrap_or_else(|| "operator".to_owned());
+        Ok(Self {
+            queue: Queue::new(db),
+            name,
+            why: args.why,
+        })
+    }
+
+    /// Who asks, and why.
+    pub(crate) fn by(&self) -> By<'_> {
+        By {
+            name: &self.name,
+            why: self.why.as_deref(),
+        }
+    }
+
+    /// The tenant of this name.
+    pub(crate) async fn tenant(&self, name: &str) -> anyhow::Result<TenantId> {
+        self.queue
+            .tenant_named(name)
+            .await
+            .context("the database does not answer")?
+            .ok_or_else(|| anyhow!("there is no tenant with the name {name:?}"))
+    }
+
+    /// The tenant of this name, if one is named.
+    pub(crate) async fn tenant_if_named(
+        &self,
+        name: Option<&str>,
+    ) -> anyhow::Result<Option<TenantId>> {
+        match name {
+            Some(name) => self.tenant(name).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the arguments name.
+    pub(crate) async fn scope<'a>(&self, args: &'a ScopeArgs) -> anyhow::Result<Scope<'a>> {
+        let tenant = self.tenant_if_named(args.tenant.as_deref()).await?;
+        match (tenant, args.task.as_deref(), args.queue.as_deref()) {
+            (Some(tenant), None, Some(queue)) => Ok(Scope::Queue(tenant, queue)),
+            (Some(tenant), Some(task), _) => Ok(Scope::TenantTask(tenant, task)),
+            (Some(tenant), None, None) => Ok(Scope::Tenant(tenant)),
+            (None, Some(task), _) => Ok(Scope::Task(task)),
+            (None, None, _) => Err(WrongSetting(
+                "say what: --task, --tenant, both, or --tenant with --queue".to_owned(),
+            )
+            .into()),
+        }
+    }
+}
+
+/// The database that `switchyard up` runs itself.
+fn own_url(env: &Env, data_dir: Option<PathBuf>) -> anyhow::Result<SecretString> {
+    let folder = DataDir::named(data_dir.as_deref(), "switchyard", env)?;
+    let url = Server::url_of(&folder, DatabaseRole::System.postgres(), own::NAME).context(
+        "the database's password cannot be read: run this as the account that runs `switchyard up`",
+    )?;
+    url.map(SecretString::from).ok_or_else(|| {
+        WrongSetting(format!(
+            "there is no installation in {}: set DATABASE_URL to its database, or name its folder with --data-dir",
+            folder.display()
+        ))
+        .into()
+    })
+}
