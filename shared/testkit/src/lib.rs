@@ -21,3 +21,4 @@ mod template;
 pub use conformance::conformance;
 pub use database::{TestDb, database};
 pub use proxy::Proxy;
+pub use template::data_folder;

@@ -28,6 +28,8 @@ pub struct Proxy {
     way: watch::Sender<Way>,
     /// The number of the network: connections of an earlier one are cut.
     network: watch::Sender<usize>,
+    /// The same for those that are lost without being cut.
+    lost: watch::Sender<usize>,
     accepted: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
@@ -44,17 +46,19 @@ impl Proxy {
         let address = listener.local_addr().expect("it listens");
         let (way, ways) = watch::channel(Way::Open);
         let (network, networks) = watch::channel(0);
+        let (lost, losses) = watch::channel(0);
         let accepted = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&accepted);
         #[expect(clippy::disallowed_methods, reason = "ended when the proxy is dropped")]
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                let (ways, mut networks) = (ways.clone(), networks.clone());
+                let (ways, losses) = (ways.clone(), losses.clone());
+                let mut networks = networks.clone();
                 tokio::spawn(async move {
                     let now = *networks.borrow_and_update();
                     tokio::select! {
-                        () = pass(client, target, ways) => {}
+                        () = pass(client, target, ways, losses) => {}
                         // An error says that the proxy is gone: then so are its connections.
                         _ = networks.wait_for(|network| *network != now) => {}
                     }
@@ -65,6 +69,7 @@ impl Proxy {
             address,
             way,
             network,
+            lost,
             accepted,
             accepting,
         }
@@ -86,6 +91,11 @@ impl Proxy {
         self.way.send_replace(Way::Open);
     }
 
+    /// The connections that there are stay open and lead nowhere from now on; new ones are as before.
+    pub fn lose(&self) {
+        self.lost.send_modify(|network| *network += 1);
+    }
+
     /// Closes all connections that there are.
     pub fn cut(&self) {
         self.network.send_modify(|network| *network += 1);
@@ -104,7 +114,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(client: TcpStream, target: SocketAddr, mut ways: watch::Receiver<Way>) {
+async fn pass(
+    client: TcpStream,
+    target: SocketAddr,
+    mut ways: watch::Receiver<Way>,
+    mut losses: watch::Receiver<usize>,
+) {
+    let known = *losses.borrow_and_update();
     if !open(&mut ways).await {
         return;
     }
@@ -115,23 +131,31 @@ async fn pass(client: TcpStream, target: SocketAddr, mut ways: watch::Receiver<W
         // Small messages both ways; without it each would wait for the one before.
         stream.set_nodelay(true).ok();
     }
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let mut also = ways.clone();
     tokio::select! {
-        () = copy(from_client, to_server, ways.clone()) => {}
-        () = copy(from_server, to_client, ways) => {}
+        biased;
+        lost = async { losses.wait_for(|network| *network != known).await.is_ok() } => {
+            if lost {
+                // Held open, and never read from again.
+                std::future::pending::<()>().await;
+            }
+        }
+        () = copy(&mut from_client, &mut to_server, &mut ways) => {}
+        () = copy(&mut from_server, &mut to_client, &mut also) => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut ways: watch::Receiver<Way>) {
+async fn copy(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, ways: &mut watch::Receiver<Way>) {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else {
             // Also the end of a connection does not arrive while nothing does.
-            open(&mut ways).await;
+            open(ways).await;
             return;
         };
-        if !open(&mut ways).await || to.write_all(&buffer[..length]).await.is_err() {
+        if !open(ways).await || to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }
@@ -165,10 +189,20 @@ mod tests {
         served.read_exact(&mut heard).await?;
         assert_eq!(&heard, b"two");
 
+        proxy.lose();
+        client.write_all(b"lost").await?;
+        let mut second = TcpStream::connect(proxy.address()).await?;
+        let (mut also_served, _) = server.accept().await?;
+        second.write_all(b"new").await?;
+        also_served.read_exact(&mut heard).await?;
+        assert_eq!(&heard, b"new", "new connections are as before");
+        let nothing = served.try_read(&mut heard).expect_err("nothing arrives");
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+
         proxy.cut();
         assert_eq!(served.read(&mut heard).await?, 0, "the end is told");
         assert_eq!(client.read(&mut heard).await?, 0, "on both sides");
-        assert_eq!(proxy.accepted(), 1);
+        assert_eq!(proxy.accepted(), 2);
         Ok(())
     }
 }

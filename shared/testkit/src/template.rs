@@ -1,5 +1,5 @@
 use anyhow::{Context, Result, ensure};
-use embedded_postgres::{Account, Durability, Installation, Options, Server};
+use embedded_postgres::{Account, Durability, Installation, Options, Server, free_port};
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection};
 use std::fs::{DirBuilder, File};
@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -88,6 +89,47 @@ impl Template {
             _shared: lock,
         })
     }
+}
+
+/// Makes a data folder with the migrations applied, for a server that a test runs itself because it means to break it:
+/// what [`embedded_postgres::Server::start`] takes. Returns the name of its database.
+///
+/// # Panics
+/// When there is no server to be had, a migration fails, or the folder cannot be made.
+pub async fn data_folder(folder: &Path) -> String {
+    match copy_all(folder).await {
+        Ok(database) => database,
+        Err(error) => panic!("cannot make a data folder: {error:?}"),
+    }
+}
+
+async fn copy_all(folder: &Path) -> Result<String> {
+    /// Where the server keeps its port beside its data.
+    const CREDENTIALS: &str = "postgres.json";
+    let template = Template::find_or_make().await?;
+    let from = template
+        .pgdata
+        .parent()
+        .context("the template is in a folder")?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(folder)?;
+    // With the owners that they have: the server's account is another one where we are root.
+    let output = Command::new("cp")
+        .arg("-a")
+        .args([&template.pgdata, &from.join(CREDENTIALS)])
+        .arg(folder)
+        .output()
+        .context("run cp")?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cannot copy: {words}");
+    // Two copies may run at once.
+    let credentials = folder.join(CREDENTIALS);
+    let mut known: serde_json::Value = serde_json::from_slice(&std::fs::read(&credentials)?)?;
+    known["port"] = free_port()?.into();
+    std::fs::write(&credentials, known.to_string())?;
+    Ok(template.database)
 }
 
 /// Starts a server on the folder, applies the migrations and stops it. When somebody was killed half-way, this adopts

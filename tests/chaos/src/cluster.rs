@@ -1,0 +1,518 @@
+//! A small installation: Postgres, a relay, reconcilers, workers, and somebody who adds jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use embedded_postgres::{Durability, Options, Server};
+use model::{JobId, Role, TaskPolicy, TenantId};
+use queue::NewJob;
+use reqwest::StatusCode;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use tempfile::TempDir;
+use testkit::Proxy;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::board::{Board, client};
+use crate::ledger::{Books, Ledger, Outcome};
+use crate::process::{LOOK_EVERY, Process};
+use crate::task::{Act, FUNCTION, POLICY};
+use crate::{Setup, Times};
+
+/// How long something is asked of a database that may be away.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// The installation. What was started ends with it.
+pub struct Cluster {
+    /// How long everything takes.
+    pub times: Times,
+    /// The superuser's connections.
+    pub rows: PgPool,
+    /// Whose jobs they are.
+    pub tenant: TenantId,
+    /// What is done.
+    pub ledger: Ledger,
+    /// Those who work.
+    pub workers: Vec<Process>,
+    setup: Setup,
+    http: reqwest::Client,
+    relay: Option<Process>,
+    board: Board,
+    acknowledged: Arc<Mutex<BTreeSet<i64>>>,
+    reconcilers: Vec<Process>,
+    ticks: Vec<JoinHandle<()>>,
+    started: usize,
+    folder: TempDir,
+    server: Option<Server>,
+}
+
+impl Cluster {
+    /// An installation with so many workers.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn start(setup: &Setup, workers: usize) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("switchyard-chaos-")
+            .tempdir()
+            .expect("a folder");
+        // Postgres does not run as root, and must be able to pass.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("our folder");
+        let data_dir = folder.path().join("data");
+        let database = testkit::data_folder(&data_dir).await;
+        let server = Server::start(Options {
+            data_dir: &data_dir,
+            path: &setup.path,
+            database: &database,
+            roles: &[],
+            durability: Durability::On,
+            progress: &|_| {},
+        })
+        .await
+        .expect("a server");
+        let rows = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(ANSWER_WITHIN)
+            .connect_lazy(server.superuser_url())
+            .expect("a URL");
+        let mut owner = rows.acquire().await.expect("a connection");
+        let (tenant, _) = store::people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
+            .await
+            .expect("a tenant");
+        queue::know_task(&mut owner, FUNCTION.name, &POLICY)
+            .await
+            .expect("a task");
+        drop(owner);
+        let mut cluster = Self {
+            times: setup.times,
+            http: client(),
+            rows,
+            tenant,
+            ledger: Ledger {
+                path: folder.path().join("ledger"),
+            },
+            workers: Vec::new(),
+            setup: setup.clone(),
+            relay: None,
+            board: Board::start().await,
+            acknowledged: Arc::default(),
+            reconcilers: Vec::new(),
+            ticks: Vec::new(),
+            started: 0,
+            folder,
+            server: Some(server),
+        };
+        cluster.start_relay().await;
+        cluster.start_reconciler("cron-reap").await;
+        for _ in 0..workers {
+            cluster.add_worker().await;
+        }
+        cluster
+    }
+
+    fn url(&self) -> String {
+        let server = self.server.as_ref().expect("it runs");
+        server.superuser_url().to_owned()
+    }
+
+    /// The database's URL through a proxy before it.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub async fn proxy(&self) -> (Proxy, String) {
+        let port = self.server.as_ref().expect("it runs").port();
+        let proxy = Proxy::to(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        let through = format!(":{}/", proxy.address().port());
+        (proxy, self.url().replace(&format!(":{port}/"), &through))
+    }
+
+    async fn process(&mut self, function: &str, settings: &[(&str, String)]) -> Process {
+        self.started += 1;
+        let log = self
+            .folder
+            .path()
+            .join(format!("{function}-{}.log", self.started));
+        let seconds = |time: Duration| time.as_secs().to_string();
+        let times = self.times;
+        let mut all = vec![
+            ("PATH", self.setup.path.clone()),
+            ("DATABASE_URL", self.url()),
+            ("LEASE_SECS", seconds(times.lease)),
+            ("HEARTBEAT_SECS", seconds(times.heartbeat)),
+            ("SLICE_SECS", seconds(times.slice)),
+            ("CHAOS_LEDGER", self.ledger.path.display().to_string()),
+        ];
+        all.extend(settings.iter().cloned());
+        Process::start(&self.setup.program, function, log, &all).await
+    }
+
+    /// One more worker. Returns its place.
+    pub async fn add_worker(&mut self) -> usize {
+        self.add_worker_with(&[]).await
+    }
+
+    /// The same, with settings of its own.
+    pub async fn add_worker_with(&mut self, settings: &[(&str, String)]) -> usize {
+        let worker = self.process(FUNCTION.name, settings).await;
+        self.workers.push(worker);
+        self.lead();
+        self.workers.len() - 1
+    }
+
+    /// Brings wake-ups to those workers that are there.
+    pub fn lead(&mut self) {
+        let there = self
+            .workers
+            .iter_mut()
+            .filter_map(|worker| worker.ended().is_none().then(|| worker.address()));
+        self.board.lead_to(there.collect());
+    }
+
+    /// Brings wake-ups to this one alone.
+    pub fn lead_to(&self, worker: usize) {
+        self.board.lead_to(vec![self.workers[worker].address()]);
+    }
+
+    /// Brings wake-ups to all but this one.
+    pub fn lead_past(&self, worker: usize) {
+        let others = self.workers.iter().enumerate();
+        let others = others.filter(|(place, _)| *place != worker);
+        self.board
+            .lead_to(others.map(|(_, other)| other.address()).collect());
+    }
+
+    /// A relay for wake-ups and cancels.
+    pub async fn start_relay(&mut self) {
+        let sink = self.board.url();
+        let settings = [("RELAY_BROKER", "work".to_owned()), ("K_SINK", sink)];
+        self.relay = Some(self.process("relay", &settings).await);
+    }
+
+    /// A second one beside it, which ends with what is returned.
+    pub async fn another_relay(&mut self) -> Process {
+        let sink = self.board.url();
+        let settings = [("RELAY_BROKER", "work".to_owned()), ("K_SINK", sink)];
+        self.process("relay", &settings).await
+    }
+
+    /// `kill -9` of the relay and of all reconcilers.
+    pub fn kill_relay_and_reconcilers(&mut self) {
+        drop(self.relay.take());
+        for tick in self.ticks.drain(..) {
+            tick.abort();
+        }
+        self.reconcilers.clear();
+    }
+
+    /// One more process of a reconciler, with ticks of its own.
+    pub async fn start_reconciler(&mut self, function: &str) {
+        let process = self.process(function, &[]).await;
+        let (address, every, http) = (process.address(), self.times.tick, self.http.clone());
+        self.reconcilers.push(process);
+        #[expect(clippy::disallowed_methods, reason = "ended with the cluster")]
+        self.ticks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let tick = http
+                    .post(format!("http://{address}/"))
+                    .header("ce-specversion", "1.0")
+                    .header("ce-id", uuid::Uuid::new_v4().to_string())
+                    .header("ce-source", "/test")
+                    .header("ce-type", "dev.knative.sources.ping");
+                // A tick that is lost is no loss.
+                tick.send().await.ok();
+            }
+        }));
+    }
+
+    /// Processes of this program that have ended by themselves.
+    pub fn deaths(&mut self) -> usize {
+        let all = self
+            .workers
+            .iter_mut()
+            .chain(self.relay.iter_mut())
+            .chain(self.reconcilers.iter_mut());
+        all.filter_map(Process::ended).count()
+    }
+
+    /// How wake-ups were answered.
+    #[must_use]
+    pub fn answers(&self) -> BTreeMap<String, usize> {
+        self.board.answers()
+    }
+
+    /// Sends a wake-up to a worker; what it is answered with, and after how long.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn wake(&self, worker: usize) -> (StatusCode, bool, Duration) {
+        let asked = Instant::now();
+        let address = self.workers[worker].address();
+        let response = self
+            .http
+            .post(format!("http://{address}/"))
+            .header("ce-specversion", "1.0")
+            .header("ce-id", uuid::Uuid::new_v4().to_string())
+            .header("ce-source", "/test")
+            .header("ce-type", "dev.switchyard.job.queued.v1")
+            .header("content-type", "application/json")
+            .body(serde_json::json!({"task": FUNCTION.name}).to_string())
+            .send()
+            .await
+            .expect("it answers");
+        let later = response.headers().contains_key("retry-after");
+        (response.status(), later, asked.elapsed())
+    }
+
+    /// Whether a worker says that it is ready.
+    pub async fn is_ready(&self, worker: usize) -> bool {
+        let address = self.workers[worker].address();
+        let asked = self.http.get(format!("http://{address}/readyz")).send();
+        asked
+            .await
+            .is_ok_and(|response| response.status().is_success())
+    }
+
+    /// Adds a job; returns when that is acknowledged, however long the database is away.
+    pub async fn add(&self, act: Act) -> JobId {
+        self.feeder().add(self.tenant, act, None).await
+    }
+
+    /// The same, with a number of tries of its own and for another tenant.
+    pub async fn add_for(&self, tenant: TenantId, act: Act, attempts_max: i32) -> JobId {
+        self.feeder().add(tenant, act, Some(attempts_max)).await
+    }
+
+    /// Somebody who adds jobs.
+    #[must_use]
+    pub fn feeder(&self) -> Feeder {
+        Feeder {
+            rows: self.rows.clone(),
+            tenant: self.tenant,
+            acknowledged: Arc::clone(&self.acknowledged),
+        }
+    }
+
+    /// One more tenant.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn another_tenant(&self, name: &str) -> TenantId {
+        let mut owner = self.rows.acquire().await.expect("a connection");
+        let member = store::people::ensure_member(&mut owner, name, "Ann", Role::Admin).await;
+        member.expect("a tenant").0
+    }
+
+    /// Lets an attempt take no longer than this.
+    pub async fn attempts_take(&self, time_max: Duration) {
+        self.execute(&format!(
+            "update switchyard.tasks set attempt_time_max = make_interval(secs => {}) where name = '{}'",
+            time_max.as_secs_f64(),
+            FUNCTION.name
+        ))
+        .await;
+    }
+
+    /// Ends all connections to the database but our own.
+    pub async fn end_backends(&self) {
+        // It may meet one that ends by itself, or the server's own end.
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .execute(&self.rows)
+        .await
+        .ok();
+    }
+
+    /// Ends the server: `fast` as an operator does, else as a crash would. It is started again at once.
+    ///
+    /// # Panics
+    /// When it is not ours.
+    pub fn end_server(&self, fast: bool) {
+        let server = self.server.as_ref().expect("it runs");
+        let pid = Pid::from_raw(server.pid()).expect("it has one");
+        let signal = if fast { Signal::INT } else { Signal::QUIT };
+        kill_process(pid, signal).expect("our own server");
+    }
+
+    /// Something that the operator's database answers sooner or later.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn execute(&self, sql: &str) {
+        database::answered(|| async {
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                .execute(&self.rows)
+                .await
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// A number, as SQL counts it.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn count(&self, sql: &str) -> i64 {
+        database::answered(|| async {
+            sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+                .fetch_one(&self.rows)
+                .await
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Looks until something is so.
+    ///
+    /// # Panics
+    /// When it is not within `limit`.
+    pub async fn until<F>(&self, what: &str, limit: Duration, mut is_so: impl FnMut() -> F)
+    where
+        F: Future<Output = bool>,
+    {
+        let end = Instant::now() + limit;
+        while !is_so().await {
+            assert!(
+                Instant::now() < end,
+                "after {limit:?} it is still not so: {what}\n{}",
+                self.last_words()
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until all jobs have ended.
+    pub async fn quiet(&self, limit: Duration) {
+        self.until("all jobs have ended", limit, || async {
+            self.count("select count(*) from switchyard.jobs").await == 0
+        })
+        .await;
+    }
+
+    /// Everything that is compared, as it is now.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn books(&self) -> Books {
+        let open = database::answered(|| async {
+            sqlx::query_scalar("select id from switchyard.jobs")
+                .fetch_all(&self.rows)
+                .await
+        });
+        let outcomes = database::answered(|| async {
+            sqlx::query_as("select id, state::text, epoch, attempts from switchyard.jobs_archive")
+                .fetch_all(&self.rows)
+                .await
+        });
+        let outcomes: Vec<(i64, String, i64, i32)> = outcomes.await.expect("an answer");
+        Books {
+            acknowledged: lock(&self.acknowledged).clone(),
+            open: open.await.expect("an answer"),
+            outcomes: outcomes
+                .into_iter()
+                .map(|(job, state, epoch, attempts)| Outcome {
+                    job,
+                    state,
+                    epoch,
+                    attempts,
+                })
+                .collect(),
+            effects: self.ledger.effects(),
+        }
+    }
+
+    /// Fails unless the books balance; returns them.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn balance(&self) -> Books {
+        let books = self.books().await;
+        let findings = books.findings(true);
+        assert!(
+            findings.is_empty(),
+            "the books do not balance: {findings:#?}\n{}",
+            self.last_words()
+        );
+        books
+    }
+
+    fn last_words(&self) -> String {
+        let mut words = String::new();
+        for process in self.workers.iter().chain(&self.relay) {
+            let said = process.said();
+            let lines: Vec<&str> = said.lines().collect();
+            let last = lines[lines.len().saturating_sub(8)..].join("\n");
+            words.push_str(&format!("process {}:\n{last}\n", process.id()));
+        }
+        words
+    }
+
+    /// Ends everything.
+    ///
+    /// # Panics
+    /// When the server does not end.
+    pub async fn end(mut self) {
+        self.workers.clear();
+        self.kill_relay_and_reconcilers();
+        self.rows.close().await;
+        if let Some(server) = self.server.take() {
+            server.stop().await.expect("the server ends");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for tick in &self.ticks {
+            tick.abort();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds jobs, and remembers which were acknowledged.
+#[derive(Clone)]
+pub struct Feeder {
+    rows: PgPool,
+    tenant: TenantId,
+    acknowledged: Arc<Mutex<BTreeSet<i64>>>,
+}
+
+impl Feeder {
+    async fn add(&self, tenant: TenantId, act: Act, attempts_max: Option<i32>) -> JobId {
+        let payload = serde_json::to_value(act).expect("plain data");
+        let job = NewJob {
+            // An attempt that is killed counts; here many are.
+            attempts_max: attempts_max.or(Some(TaskPolicy::DEFAULT.attempts_max * 20)),
+            ..NewJob::new(tenant, FUNCTION.name, &payload)
+        };
+        // What was added without an answer is added again: both are jobs, and both must end.
+        let added = database::answered(|| async {
+            queue::enqueue(&mut *self.rows.acquire().await?, &job).await
+        });
+        let id = added.await.expect("it is added").job();
+        lock(&self.acknowledged).insert(id.0);
+        id
+    }
+
+    /// Adds so many jobs a second for so long.
+    pub async fn feed(&self, rate: u32, time: Duration, act: Act) {
+        let end = Instant::now() + time;
+        let mut beat = tokio::time::interval(Duration::from_secs(1) / rate);
+        while Instant::now() < end {
+            beat.tick().await;
+            self.add(self.tenant, act, None).await;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Faults, and what must be true after them: processes of their own on a Postgres server of their own, a broker's place taken
+//! by the test, and a ledger of everything that was done, which is compared with what is on record.
+//!
+//! Each fault is a function over [`Setup`], whose [`Times`] say how long an outage lasts: the tests run it with one or two
+//! leases of three seconds, measurements with the times that the promise names.
+
+mod board;
+mod cluster;
+pub mod faults;
+mod ledger;
+mod process;
+mod task;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use cluster::Cluster;
+pub use ledger::{Books, Effect, Ledger};
+pub use task::{Act, FUNCTION};
+
+/// With what a fault is tried.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// A program whose first argument names the function that it serves: those of the system, and [`FUNCTION`].
+    pub program: PathBuf,
+    /// The value of `PATH`, where Postgres is looked for.
+    pub path: String,
+    /// How long everything takes.
+    pub times: Times,
+}
+
+/// How long everything takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Of a job.
+    pub lease: Duration,
+    /// Of a worker.
+    pub heartbeat: Duration,
+    /// Of a drain.
+    pub slice: Duration,
+    /// Between two ticks of the reconcilers.
+    pub tick: Duration,
+    /// Of whatever is away.
+    pub outage: Duration,
+    /// How long there is load where a fault comes again and again.
+    pub load: Duration,
+    /// Jobs a second under load.
+    pub rate: u32,
+    /// Jobs of a tenant that floods.
+    pub flood: u32,
+    /// Output of a job that does not stop talking, in MiB.
+    pub output_mib: u32,
+    /// What a busy machine may take longer than was promised.
+    pub slack: Duration,
+}
+
+impl Times {
+    /// Short enough for every run of the tests.
+    pub const SHORT: Self = Self {
+        lease: Duration::from_secs(3),
+        heartbeat: Duration::from_secs(1),
+        slice: Duration::from_secs(5),
+        tick: Duration::from_secs(1),
+        outage: Duration::from_secs(6),
+        load: Duration::from_secs(6),
+        rate: 50,
+        flood: 5_000,
+        output_mib: 32,
+        slack: Duration::from_secs(10),
+    };
+    /// As the promise has it.
+    pub const LONG: Self = Self {
+        lease: Duration::from_secs(30),
+        heartbeat: Duration::from_secs(10),
+        slice: Duration::from_secs(25),
+        tick: Duration::from_secs(15),
+        outage: Duration::from_secs(60),
+        load: Duration::from_secs(60),
+        rate: 200,
+        flood: 1_000_000,
+        output_mib: 1024,
+        slack: Duration::ZERO,
+    };
+
+    /// From a worker's death until its jobs run again: its lease and a tick.
+    #[must_use]
+    pub fn taken_over(&self) -> Duration {
+        self.lease + self.tick + self.slack
+    }
+}
