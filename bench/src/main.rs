@@ -1,5 +1,6 @@
 //! Measures the figures that the project promises, all in one run on one machine with default durability.
 
+mod chaos;
 mod conditions;
 mod ground;
 mod jobs;
@@ -14,30 +15,44 @@ mod system;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::chaos::Fault;
 use crate::conditions::Conditions;
 use crate::ground::{Ground, Place};
 use crate::report::Figure;
 
 /// Measures the figures that the project promises. Without rows: all of them.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
     /// What to measure.
     rows: Vec<Row>,
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// Print JSON instead of a table.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// Where the database is put, and so on which disk; removed afterwards.
-    #[arg(long, default_value = "/tmp")]
+    #[arg(long, default_value = "/tmp", global = true)]
     folder: PathBuf,
     /// Where the database's programs are looked for.
-    #[arg(long, env = "PATH", hide = true)]
+    #[arg(long, env = "PATH", hide = true, global = true)]
     path: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Instead {
+    /// Do harm to real processes, with the leases and times of production, and see that nothing is lost. Without faults:
+    /// all of them, which takes about an hour.
+    Chaos {
+        /// What to do.
+        faults: Vec<Fault>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,11 +113,6 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
-    let rows = if arguments.rows.is_empty() {
-        Row::value_variants()
-    } else {
-        &arguments.rows
-    };
     let place = Place {
         folder: &arguments.folder,
         path: &arguments.path,
@@ -111,15 +121,30 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
     let mut conditions = Conditions::read(&ground).await?;
     ground.leave().await?;
     let mut figures = Vec::new();
-    for row in rows {
-        eprintln!("measuring {row:?} …");
-        figures.extend(measure(*row, place).await?);
+    match &arguments.instead {
+        None => {
+            for row in all_unless_named(&arguments.rows) {
+                eprintln!("measuring {row:?} …");
+                figures.extend(measure(*row, place).await?);
+            }
+        }
+        Some(Instead::Chaos { faults }) => {
+            figures.extend(chaos::run(place, all_unless_named(faults)).await?);
+        }
     }
     conditions.end()?;
     Ok(Run {
         conditions,
         figures,
     })
+}
+
+fn all_unless_named<T: ValueEnum>(named: &[T]) -> &[T] {
+    if named.is_empty() {
+        T::value_variants()
+    } else {
+        named
+    }
 }
 
 async fn measure(row: Row, place: Place<'_>) -> anyhow::Result<Vec<Figure>> {

@@ -10,7 +10,7 @@ pub mod ingest;
 mod latency;
 pub mod pages;
 pub mod pickup;
-mod served;
+pub mod served;
 pub mod started;
 pub mod up;
 pub mod xmin;

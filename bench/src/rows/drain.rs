@@ -31,31 +31,30 @@ pub async fn measure(place: Place<'_>) -> anyhow::Result<Vec<Figure>> {
     let (mut our_width, mut raw_width) = (0, 0);
     for _ in 0..ROUNDS {
         let (full, width) = ours(place, "full").await?;
-        rates.full.push(full);
+        rates.full.push(said("ours, full history", full));
         our_width = width;
         let (raw, width) = raw_sql(place).await?;
-        rates.raw.push(raw);
+        rates.raw.push(said("raw SQL", raw));
         raw_width = width;
-        rates.none.push(ours(place, "none").await?.0);
+        let (none, _) = ours(place, "none").await?;
+        rates.none.push(said("ours, no history", none));
         for (rates, concurrency) in rates.graphile.iter_mut().zip(graphile::CONCURRENCY) {
             let ground = place.ground().await?;
             graphile::make(&ground).await?;
             graphile::fill(&ground, JOBS).await?;
             ground.settle().await?;
-            rates.push(rate(
-                JOBS,
-                graphile::drain(&ground, JOBS.unsigned_abs(), concurrency).await?,
-            ));
+            let elapsed = graphile::drain(&ground, JOBS.unsigned_abs(), concurrency).await?;
+            rates.push(said("graphile_worker", rate(JOBS, elapsed)));
             ground.leave().await?;
         }
         let ground = place.ground().await?;
         apalis::make(&ground).await?;
         apalis::fill(&ground, JOBS).await?;
         ground.settle().await?;
-        rates.apalis.push(rate(
-            JOBS,
-            apalis::drain(&ground, JOBS.unsigned_abs()).await?,
-        ));
+        let elapsed = apalis::drain(&ground, JOBS.unsigned_abs()).await?;
+        rates
+            .apalis
+            .push(said("apalis-postgres", rate(JOBS, elapsed)));
         ground.leave().await?;
     }
     figures(&rates, our_width, raw_width)
@@ -174,6 +173,12 @@ async fn raw_sql(place: Place<'_>) -> anyhow::Result<(f64, i64)> {
     anyhow::ensure!(kept == JOBS, "{kept} of {JOBS} jobs are in the archive");
     ground.leave().await?;
     Ok((rate(JOBS, elapsed), width))
+}
+
+/// For who waits.
+fn said(what: &str, rate: f64) -> f64 {
+    eprintln!("  {what}: {rate:.0}/s");
+    rate
 }
 
 async fn backlog(ground: &Ground) -> anyhow::Result<Vec<String>> {

@@ -96,6 +96,24 @@ pub async fn measure(ground: &Ground) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![figure])
 }
 
+/// The portal's first page and its list of deliveries, on whatever is there.
+pub async fn list(ground: &Ground) -> anyhow::Result<Samples> {
+    let token = sign_in(ground).await?;
+    let mounted = portal::FUNCTION.mount(&ground.env(), &Resources::new()?)?;
+    let portal = Served::start(mounted.router).await?;
+    let mut client = Client::connect(portal.addr).await?;
+    let asking = Asking { token };
+    let mut samples = Vec::new();
+    for path in ["/", "/deliveries"] {
+        for _ in 0..SAMPLES {
+            samples.push(asking.get(&mut client, path).await?.0);
+        }
+    }
+    drop(client);
+    portal.stop().await?;
+    Samples::new(samples)
+}
+
 async fn portal_pages(ground: &Ground) -> anyhow::Result<Vec<String>> {
     let mut connection = ground.connection().await?;
     let some = Picked::read(&mut connection).await?;
