@@ -34,7 +34,7 @@ const CASES: u32 = 200;
 /// Cases that come later than this are passed over, unless their number was asked for.
 const TIME_MAX: Duration = Duration::from_secs(20);
 const SHRINK_TIME_MAX: Duration = Duration::from_secs(60);
-const OPS_MAX: usize = 60;
+const OPS_MAX: usize = 80;
 /// Sessions that are at work at the same time, and what each does.
 const SESSIONS: usize = 6;
 const OPS_OF_SESSION: usize = 60;

@@ -274,10 +274,21 @@ impl<'a> Case<'a> {
             .copied()
             .filter(|hold| self.reference.held(*hold).is_some())
             .collect();
-        match pick.of(&held) {
-            Some(hold) if pick.apt => Some(hold),
-            _ => pick.of(&self.reference.holds),
-        }
+        // Of those that are over, the more dangerous: somebody else may have the job.
+        let over: Vec<Hold> = self
+            .reference
+            .holds
+            .iter()
+            .copied()
+            .filter(|hold| {
+                self.reference
+                    .live
+                    .get(&hold.job)
+                    .is_some_and(|job| job.epoch != hold.epoch)
+            })
+            .collect();
+        pick.of(if pick.apt { &held } else { &over })
+            .or_else(|| pick.of(&self.reference.holds))
     }
 
     /// A job for which the condition holds, or any, and the tenant in whose name somebody acts.
@@ -310,7 +321,8 @@ impl<'a> Case<'a> {
         let mut batch: Vec<(Hold, End)> = Vec::new();
         for (pick, end) in ends {
             if let Some(hold) = self.hold(*pick)
-                && batch.iter().all(|(other, _)| *other != hold)
+                // Of two holds of one job either may be looked at first.
+                && batch.iter().all(|(other, _)| other.job != hold.job)
             {
                 batch.push((hold, *end));
             }

@@ -560,10 +560,9 @@ impl Reference {
             return None;
         }
         let mut recorded = BTreeMap::new();
-        let mut stale = Vec::new();
         for (hold, end) in ends {
             let Some(job) = self.held(*hold) else {
-                stale.push(*hold);
+                self.note_stale(*hold);
                 continue;
             };
             if job.state == JobState::Cancelling {
@@ -576,9 +575,6 @@ impl Reference {
                 );
             }
             recorded.insert(*hold, self.end(hold.job, end.state()));
-        }
-        for hold in stale {
-            self.note_stale(hold);
         }
         Some(recorded)
     }
