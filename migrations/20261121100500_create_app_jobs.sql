@@ -6,6 +6,8 @@ set local role switchyard_owner;
 
 -- What is held by name, and since when.
 create index jobs_named on switchyard.jobs (started_at) where worker_name is not null;
+-- Upstream names a dead job by its id alone.
+create index jobs_archive_dead_by_id on switchyard.jobs_archive (id) where state = 'dead' and replayed_as is null;
 
 -- The jobs that are not over, in upstream's words.
 create view switchyard.upstream_live as
@@ -222,6 +224,24 @@ begin
 end
 $$;
 
+-- Locks the limits that concern jobs, after their lanes: all at once, for who takes one after the other may meet somebody who
+-- takes them in another order.
+create function switchyard.upstream_lock_limits(p_ids bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from switchyard.limits l
+    where l.in_flight_max is not null
+      and exists (
+          select from switchyard.jobs j
+          where j.id = any (p_ids)
+            and (l.database_id is null or l.database_id = j.database_id) and (l.task is null or l.task = j.task)
+      )
+    order by l.id
+    for no key update;
+end
+$$;
+
 -- `release_jobs`: what a worker of this name holds goes back at once, the attempt given back.
 create function switchyard.upstream_release_jobs(p_worker_name text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -230,37 +250,79 @@ declare
     v_ids bigint[];
     v_epochs bigint[];
 begin
+    -- Locked before anything else: one that was put back meanwhile is not to be waited for.
     select array_agg(id), array_agg(epoch) into v_ids, v_epochs
-    from switchyard.jobs
-    where worker_name = p_worker_name and state in ('running', 'cancelling');
+    from (
+        select id, epoch from switchyard.jobs
+        where worker_name = p_worker_name and state in ('running', 'cancelling')
+        order by id
+        for update
+    ) held;
     if v_ids is not null then
+        perform switchyard.lock_places(v_ids);
+        perform switchyard.upstream_lock_limits(v_ids);
         perform switchyard.release_jobs(v_ids, v_epochs);
     end if;
+    -- A worker calls this when it starts: a good moment to forget those that will not come back.
+    delete from switchyard.upstream_turns where at < now() - interval '1 day';
 end
 $$;
 
--- Those of the named jobs that nobody holds, locked: queued, or with a lease that is over.
-create function switchyard.upstream_unheld(p_ids bigint[]) returns setof switchyard.jobs
+-- Those of the named jobs that nobody holds: live (queued, or with a lease that is over) and dead ones, all locked. So that
+-- two who work on several do not wait for each other, in the order of who adds a job or replays one: rules, the dead, keys,
+-- jobs, lanes, limits.
+create function switchyard.upstream_unheld(p_ids bigint[], out live switchyard.jobs[], out dead bigint[])
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_jobs switchyard.jobs[];
+    v_dead switchyard.jobs_archive[];
+    v_queued bigint[];
+    v_late bigint[];
 begin
-    select array_agg(j order by j.id) into v_jobs
+    perform switchyard.share_rules();
+    select array_agg(a) into v_dead
     from (
-        select * from switchyard.jobs
-        where id = any (p_ids)
-          and (
-              state = 'queued'
-              or state in ('running', 'waiting') and lease_until < clock_timestamp() and waiting is distinct from 'approval'
-          )
+        select * from switchyard.jobs_archive
+        where id = any (p_ids) and state = 'dead' and replayed_as is null
         order by id
         for update
-    ) j;
-    if v_jobs is not null then
-        perform switchyard.lock_places((select array_agg(id) from unnest(v_jobs)));
-        return query select * from unnest(v_jobs);
-    end if;
+    ) a;
+    perform from switchyard.job_keys k
+    where (k.database_id, k.key) in (
+        select database_id, key from switchyard.jobs where id = any (p_ids) and key is not null
+        union
+        select database_id, key from unnest(v_dead) where key is not null
+    )
+    order by k.database_id, k.key
+    for update;
+    -- With those that give way to a dead one that is replayed.
+    select array_agg(id) filter (where state = 'queued' and id = any (p_ids)) into v_queued
+    from (
+        select j.id, j.state from switchyard.jobs j
+        where j.state = 'queued' and j.id = any (p_ids)
+           or (j.state = 'queued' or j.waiting = 'approval')
+              and (j.database_id, j.key) in (select database_id, key from unnest(v_dead) where key is not null)
+        order by j.id
+        for update
+    ) queued;
+    -- Who has one of these in hand is putting it back himself.
+    select array_agg(id) into v_late
+    from (
+        select id from switchyard.jobs
+        where id = any (p_ids) and state in ('running', 'waiting') and lease_until < clock_timestamp()
+          and waiting is distinct from 'approval'
+        order by id
+        for update skip locked
+    ) late;
+    perform from switchyard.lanes l
+    where l.id in (select lane_id from switchyard.jobs where id = any (p_ids))
+       or (l.database_id, l.queue_name) in (select database_id, queue_name from unnest(v_dead))
+       or l.queue_name is null and (l.database_id, l.task) in (select database_id, task from unnest(v_dead))
+    order by l.id
+    for no key update;
+    perform switchyard.upstream_lock_limits(v_late);
+    live := array(select j from switchyard.jobs j where j.id = any (v_queued || v_late) order by j.id);
+    dead := array(select id from unnest(v_dead) order by id);
 end
 $$;
 
@@ -283,20 +345,18 @@ create function switchyard.upstream_complete_jobs(p_ids bigint[]) returns setof 
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_live switchyard.jobs[];
+    v_dead bigint[];
     v_job switchyard.jobs;
     v_row switchyard.upstream_jobs;
 begin
-    for v_job in select * from switchyard.upstream_unheld(p_ids) loop
+    select u.live, u.dead into v_live, v_dead from switchyard.upstream_unheld(p_ids) u;
+    foreach v_job in array v_live loop
         select * into v_row from switchyard.upstream_live where id = v_job.id;
         perform switchyard.upstream_settle(v_job, 'succeeded', 'set by ' || session_user);
         return next v_row;
     end loop;
-    for v_row in
-        select * from switchyard.upstream_jobs u
-        where u.id = any (p_ids) and u.locked_by is null
-          and not exists (select from switchyard.jobs j where j.id = u.id)
-        order by u.id
-    loop
+    for v_row in select * from switchyard.upstream_jobs where id = any (v_dead) order by id loop
         if switchyard.purge_job(v_row.database_id, v_row.id) then
             return next v_row;
         end if;
@@ -310,13 +370,13 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_error text := coalesce(p_error, 'Manually marked as failed');
+    v_live switchyard.jobs[];
+    v_dead bigint[];
     v_job switchyard.jobs;
     v_row switchyard.upstream_jobs;
-    v_dead bigint[];
 begin
-    select array_agg(id) into v_dead from switchyard.jobs_archive
-    where id = any (p_ids) and state = 'dead' and replayed_as is null;
-    for v_job in select * from switchyard.upstream_unheld(p_ids) loop
+    select u.live, u.dead into v_live, v_dead from switchyard.upstream_unheld(p_ids) u;
+    foreach v_job in array v_live loop
         select * into v_row from switchyard.upstream_live where id = v_job.id;
         perform switchyard.upstream_settle(v_job, 'dead', v_error);
         v_row.last_error := v_error;
@@ -411,23 +471,23 @@ create function switchyard.upstream_reschedule_jobs(
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids bigint[] := p_ids;
+    v_live switchyard.jobs[];
+    v_dead bigint[];
     v_job switchyard.jobs;
     v_row switchyard.upstream_jobs;
     v_id bigint;
 begin
-    for v_id in
-        select id from switchyard.jobs_archive
-        where id = any (p_ids) and state = 'dead' and replayed_as is null
-        order by id
-    loop
+    select u.live, u.dead into v_live, v_dead from switchyard.upstream_unheld(p_ids) u;
+    foreach v_id in array v_dead loop
         v_job := switchyard.upstream_replay(v_id);
         if v_job.id is not null then
-            v_ids := v_ids || v_job.id;
+            v_live := v_live || v_job;
             perform switchyard.upstream_notify('jobs:insert');
         end if;
     end loop;
-    for v_job in select * from switchyard.upstream_unheld(v_ids) loop
+    foreach v_job in array v_live loop
+        -- One of them may have given way to another that was replayed.
+        continue when not exists (select from switchyard.jobs where id = v_job.id);
         if v_job.state <> 'queued' then
             -- Its lease is over: it steps back first. Where a newer one has its key, it does not come back.
             continue when switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, null, false) <> 'queued';
@@ -448,14 +508,14 @@ $$;
 -- got. Our own workers remember that themselves; upstream's remember nothing.
 create table switchyard.upstream_turns (
     worker_name text primary key,
-    database_id uuid not null,
+    served uuid not null,
     used integer not null,
     at timestamptz not null default clock_timestamp()
 ) with (fillfactor = 50);
 
 -- Puts back what workers of this schema hold for longer than the one who now asks allows, or ends it where its attempts are
--- used up. At most so many.
-create function switchyard.upstream_expire(p_tasks text[], p_job_expiry interval, p_limit integer) returns void
+-- used up. At most so many. Whether there were any.
+create function switchyard.upstream_expire(p_tasks text[], p_job_expiry interval, p_limit integer) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
@@ -473,9 +533,10 @@ begin
         for update skip locked
     ) late;
     if v_ids is null then
-        return;
+        return false;
     end if;
     perform switchyard.lock_places(v_ids);
+    perform switchyard.upstream_lock_limits(v_ids);
     for v_job in select * from switchyard.jobs where id = any (v_ids) order by id loop
         perform switchyard.note_job(
             v_job, 'lease_over', jsonb_build_object('state', v_job.state, 'worker', v_job.worker_name)
@@ -489,6 +550,7 @@ begin
             perform switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, 'its worker went away', true);
         end if;
     end loop;
+    return true;
 end
 $$;
 
@@ -539,16 +601,20 @@ begin
     where not exists (
         select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = k.task
     );
-    perform switchyard.upstream_expire(v_tasks, v_expiry, c_lanes_max);
+    if switchyard.upstream_expire(v_tasks, v_expiry, c_lanes_max) and exists (select from switchyard.limits) then
+        -- Limits come last in the order of what is locked, and first in a claim's: so the claim is the next call's.
+        perform switchyard.upstream_notify('jobs:insert');
+        return null;
+    end if;
     perform switchyard.make_due(c_lanes_max);
 
     select * into v_turn from switchyard.upstream_turns where worker_name = p_worker_name for update skip locked;
-    v_start := coalesce(v_turn.database_id, gen_random_uuid());
+    v_start := coalesce(v_turn.served, gen_random_uuid());
     v_at := v_start;
     select greatest(round((weight / (select min(weight) from switchyard.shares))::numeric), 1) into v_quantum
-    from switchyard.shares where database_id = v_turn.database_id;
+    from switchyard.shares where database_id = v_turn.served;
     -- The one whose turn it is goes on until its part is used up.
-    v_tenant := case when v_turn.used < v_quantum then v_turn.database_id end;
+    v_tenant := case when v_turn.used < v_quantum then v_turn.served end;
 
     <<tenants>>
     loop
@@ -619,14 +685,14 @@ begin
         attempt_until = started_at + v_expiry
     where id = v_job.id;
     if v_turn.worker_name is null then
-        insert into switchyard.upstream_turns (worker_name, database_id, used)
+        insert into switchyard.upstream_turns (worker_name, served, used)
         values (p_worker_name, v_job.database_id, 1)
         -- Somebody of the same name is claiming now: one of the two need not be remembered.
         on conflict do nothing;
     else
         update switchyard.upstream_turns
-        set database_id = v_job.database_id,
-            used = case when database_id = v_job.database_id then least(used + 1, 1000000) else 1 end,
+        set served = v_job.database_id,
+            used = case when served = v_job.database_id then least(used + 1, 1000000) else 1 end,
             at = clock_timestamp()
         where worker_name = p_worker_name;
     end if;
@@ -898,6 +964,7 @@ begin
         end if;
         if v_job.state <> 'queued' and not v_locked then
             -- Unlocked by hand: whoever held it is told so when he next says something about it.
+            perform switchyard.count_again(v_job);
             if switchyard.requeue_job(v_job, new.run_at, new.attempts, new.last_error, false) <> 'queued' then
                 return new;
             end if;

@@ -162,6 +162,22 @@ async fn caps_and_pauses_hold_here_too() {
 }
 
 #[tokio::test]
+async fn where_there_are_limits_an_expired_lock_is_taken_by_the_call_after() {
+    let client = Client::new().await;
+    client
+        .rows("select switchyard.set_limit(null, 'capped', 1, null, null, 'a test')")
+        .await;
+    let job = client.add(A, "capped", "").await.id();
+    client.get("worker-0").await;
+    client.locked_for(&job, "5 hours").await;
+    let mut jobs = client.listen("jobs:insert").await;
+    assert!(client.get("worker-1").await.is_nothing());
+    assert_eq!(told(&client, &mut jobs).await, 1, "it is told to ask again");
+    assert_eq!(client.get("worker-1").await.id(), job);
+    client.check().await;
+}
+
+#[tokio::test]
 async fn a_failed_job_comes_back_by_upstreams_formula() {
     let client = Client::new().await;
     let job = client.add(A, "task", "").await.id();
