@@ -537,6 +537,7 @@ fn running_job() -> JobPage {
         created_at: ago(14),
         ran_for: Some(TimeDelta::milliseconds(9_380)),
         outcome: None,
+        reasons: Vec::new(),
         advice: None,
         chain: chain(false),
         attempts: vec![

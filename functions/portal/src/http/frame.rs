@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::visitor::Visitor;
 use super::{SIGN_IN_COMMAND, Settings};
 use crate::headers::protect;
-use crate::views::failure::failure;
+use crate::views::failure::{failure, refused};
 use crate::views::model::Failure;
 use crate::views::session::{SignIn, sign_in};
 
@@ -49,6 +49,7 @@ fn explain(visitor: &Visitor, problem: &Problem) -> Response {
         ),
         Problem::NotFound => failure(&reader, Failure::NotFound, None),
         Problem::Forbidden | Problem::Unreadable => failure(&reader, Failure::Forbidden, None),
+        Problem::Refused(why) => refused(&reader, why),
         Problem::Internal => failure(&reader, Failure::Internal, None),
         Problem::Unavailable => failure(&reader, Failure::Unavailable, None),
     };

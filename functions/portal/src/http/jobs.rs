@@ -76,6 +76,11 @@ pub(super) async fn read(
         Some(&found),
         revision.as_ref(),
     );
+    let reasons = queue::reasons::own_reasons(&mut **tx, &[id])
+        .await?
+        .into_iter()
+        .flat_map(|(_, reasons)| reasons)
+        .collect();
     let row = rows::job(&found.job);
     let is_final = row.state.is_final();
     let shown = |value: &Value| {
@@ -96,6 +101,7 @@ pub(super) async fn read(
         outcome: (row.state == JobState::Succeeded)
             .then(|| outcome(language, &found))
             .flatten(),
+        reasons,
         advice: found
             .job
             .reason
@@ -267,6 +273,11 @@ fn happened(language: Language, event: &pages::JobEvent) -> JobEvent {
         "cancel_requested" => (JobEventKind::CancelRequested, by()),
         "cancelled" => (JobEventKind::Cancelled, text("note")),
         "cancel_too_late" => (JobEventKind::CancelTooLate, None),
+        "cancel_acknowledged" => (JobEventKind::CancelAcknowledged, None),
+        "cancel_retry_planned" => (JobEventKind::CancelTried, text("why")),
+        "cancel_cannot" => (JobEventKind::CancelCannot, text("why")),
+        "called_back" => (JobEventKind::CalledBack, text("said")),
+        "refused" => (JobEventKind::Refused, text("why")),
         "waits" => (JobEventKind::Waiting, text("for")),
         "approved" => (JobEventKind::Approved, by()),
         "rejected" => (JobEventKind::Rejected, by()),

@@ -13,6 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use host::Ctx;
+use host::metrics::{SseClient, Streamed};
 use http::{HeaderMap, HeaderValue, header};
 use maud::Markup;
 use model::{EventId, JobId, WorkloadId};
@@ -170,6 +171,7 @@ async fn answer(
     headers: &HeaderMap,
     topic: Topic,
 ) -> Result<Response, Problem> {
+    let counted = ctx.metrics().sse_client(Streamed::Portal);
     let mut tail = Tail {
         sent: last_event_id(headers)
             .map(Resume::parse)
@@ -183,6 +185,7 @@ async fn answer(
         heard: Instant::now(),
         until: Instant::now() + LIFE_MAX,
         ended: false,
+        _counted: counted,
     };
     tail.ready
         .push_back(Bytes::from(format!("retry: {RETRY_MS}\n\n")));
@@ -216,6 +219,7 @@ struct Tail {
     heard: Instant,
     until: Instant,
     ended: bool,
+    _counted: SseClient,
 }
 
 impl Tail {

@@ -3,6 +3,7 @@
 //! A handler reads in one tenant's transaction, fills a page's struct and renders it; what goes wrong becomes a
 //! [`problem::Problem`], which the [`frame`] around all routes renders as a page.
 
+mod dead;
 mod deliveries;
 mod events;
 mod frame;
@@ -11,7 +12,9 @@ mod live;
 mod log;
 mod overview;
 mod problem;
+mod queues;
 mod rows;
+mod schedules;
 #[cfg(test)]
 mod served;
 mod session;
@@ -48,6 +51,10 @@ pub(crate) struct Settings {
 pub(crate) fn router(settings: Settings) -> Router<Ctx> {
     Router::new()
         .route("/", get(overview::page))
+        .route("/dead", get(dead::list))
+        .route("/dead/all", get(dead::ask_all).post(dead::all))
+        .route("/dead/{id}/replay", post(dead::replay))
+        .route("/dead/{id}/purge", post(dead::purge))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::page))
         .route("/deliveries/{id}/body", get(deliveries::body))
@@ -55,6 +62,15 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
         .route("/jobs/{id}", get(jobs::page))
         .route("/jobs/{id}/log", get(log::raw))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/pauses", post(queues::stop))
+        .route("/pauses/{id}/resume", post(queues::go_on))
+        .route("/queues", get(queues::queues))
+        .route("/tasks", get(queues::tasks))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{id}", get(schedules::page))
+        .route("/schedules/{id}/pause", post(schedules::pause))
+        .route("/schedules/{id}/resume", post(schedules::resume))
+        .route("/schedules/{id}/run", post(schedules::run))
         .route("/workloads", get(workloads::list))
         .route("/workloads/{id}", get(workloads::page))
         .route("/workloads/{id}/deploy", post(workloads::deploy))

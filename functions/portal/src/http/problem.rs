@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use queue::RuleError;
 
 /// What went wrong. The frame around the routes makes a page of it.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(super) enum Problem {
     SignedOut,
     /// A form that no page of ours sends.
     Unreadable,
+    /// Something stands against it; says what, and who wanted that.
+    Refused(String),
     /// The database does not answer now.
     Unavailable,
     /// An error of ours. It is in the log.
@@ -33,6 +36,7 @@ impl Problem {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
             Self::Unreadable => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Refused(_) => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -46,6 +50,16 @@ impl From<sqlx::Error> for Problem {
             Self::Unavailable
         } else {
             Self::internal(error)
+        }
+    }
+}
+
+impl From<RuleError> for Problem {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::Wrong(text) | RuleError::Refused(text) => Self::Refused(text),
+            RuleError::Missing(_) => Self::NotFound,
+            RuleError::Database(error) => error.into(),
         }
     }
 }

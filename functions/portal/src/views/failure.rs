@@ -60,3 +60,25 @@ pub fn failure(reader: &Reader, failure: Failure, reference: Option<&str>) -> Ma
     };
     page(reader, &head, &main)
 }
+
+/// What was asked for cannot be done now; `why` says what stands against it.
+#[must_use]
+pub fn refused(reader: &Reader, why: &str) -> Markup {
+    let language = reader.language;
+    let title = language.t("refused-title");
+    let head = Head {
+        title: &title,
+        section: Section::Elsewhere,
+        live_href: None,
+    };
+    let main = html! {
+        section class="card narrow failure" {
+            h1 { (title) }
+            p { (why) }
+            div class="actions" {
+                a class="button" href="/queues" { (icon("queued")) (language.t("nav-queue")) }
+            }
+        }
+    };
+    page(reader, &head, &main)
+}

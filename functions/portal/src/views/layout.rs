@@ -16,6 +16,7 @@ pub(super) enum Section {
     Overview,
     Deliveries,
     Workloads,
+    Queue,
     Elsewhere,
 }
 
@@ -83,6 +84,7 @@ fn bar(reader: &Reader, head: &Head<'_>) -> Markup {
                     (item(Section::Overview, "/", "overview", language.t("nav-overview")))
                     (item(Section::Deliveries, "/deliveries", "inbox", language.t("nav-deliveries")))
                     (item(Section::Workloads, "/workloads", "workload", language.t("nav-workloads")))
+                    (item(Section::Queue, "/queues", "queued", language.t("nav-queue")))
                 }
             }
             div class="bar-end" {

@@ -3,12 +3,15 @@
 //! A page that changes while it is looked at has its changing part in a function of its own, with an id: the stream sends
 //! the same markup again, wrapped by [`fragment`], and the browser morphs the old into the new.
 
+pub mod dead;
 pub mod delivery;
 pub mod event;
 pub mod failure;
 pub mod job;
 pub mod model;
 pub mod overview;
+pub mod queues;
+pub mod schedules;
 pub mod session;
 pub mod workload;
 
@@ -16,6 +19,7 @@ mod chain;
 mod layout;
 mod lists;
 mod parts;
+mod reasons;
 
 use maud::{Markup, html};
 

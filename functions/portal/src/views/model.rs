@@ -822,6 +822,11 @@ pub enum JobEventKind {
     Released,
     StaleRefused,
     CancelTooLate,
+    CancelAcknowledged,
+    CancelTried,
+    CancelCannot,
+    CalledBack,
+    Refused,
     Approved,
     Rejected,
     Snoozed,
@@ -848,6 +853,11 @@ impl JobEventKind {
             Self::Released => Key("job-event-released"),
             Self::StaleRefused => Key("job-event-stale-refused"),
             Self::CancelTooLate => Key("job-event-cancel-too-late"),
+            Self::CancelAcknowledged => Key("job-event-cancel-acknowledged"),
+            Self::CancelTried => Key("job-event-cancel-tried"),
+            Self::CancelCannot => Key("job-event-cancel-cannot"),
+            Self::CalledBack => Key("job-event-called-back"),
+            Self::Refused => Key("job-event-refused"),
             Self::Approved => Key("job-event-approved"),
             Self::Rejected => Key("job-event-rejected"),
             Self::Snoozed => Key("job-event-snoozed"),
@@ -866,15 +876,17 @@ impl JobEventKind {
             | Self::Superseded
             | Self::ByHand
             | Self::Other => Tone::Quiet,
-            Self::Started | Self::Resumed => Tone::Active,
+            Self::Started | Self::Resumed | Self::CalledBack => Tone::Active,
             Self::Waiting | Self::Snoozed => Tone::Waiting,
             Self::Retrying
             | Self::LeaseLost
             | Self::CancelRequested
             | Self::StaleRefused
+            | Self::CancelAcknowledged
+            | Self::CancelTried
             | Self::CancelTooLate => Tone::Warning,
             Self::Succeeded | Self::Approved => Tone::Good,
-            Self::Dead | Self::Rejected => Tone::Bad,
+            Self::Dead | Self::Rejected | Self::CancelCannot | Self::Refused => Tone::Bad,
         }
     }
 }
@@ -920,6 +932,8 @@ pub struct JobPage {
     pub ran_for: Option<TimeDelta>,
     /// What was asked for and what was found, such as "asked for a1b2, deployed c3d4".
     pub outcome: Option<String>,
+    /// Why it does not go on, or who works on it; nearest first.
+    pub reasons: Vec<queue::reasons::Reason>,
     /// What to do about its failure.
     pub advice: Option<String>,
     /// From the wire to what is live.
