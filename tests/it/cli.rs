@@ -18,6 +18,7 @@ fn switchyard(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_remove("DATABASE_URL")
+        .env_remove("JOBS_SCHEMA")
         .env_remove("RUST_LOG")
         .env_remove("XDG_DATA_HOME")
         .stdin(Stdio::null());
@@ -198,6 +199,47 @@ async fn migrating_twice_changes_nothing_and_says_so() -> anyhow::Result<()> {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("up to date"), "{}", said(&output));
     assert!(said(&output).contains("task-static"), "{}", said(&output));
+    Ok(())
+}
+
+#[tokio::test]
+async fn migrate_makes_a_schema_for_upstreams_programs_when_asked() -> anyhow::Result<()> {
+    let db = testkit::database().await;
+    for (arguments, set, schema) in [
+        (
+            &["migrate", "--jobs-schema", "given_jobs"][..],
+            "set_jobs",
+            "given_jobs",
+        ),
+        (&["migrate"][..], "set_jobs", "set_jobs"),
+    ] {
+        let output = switchyard(arguments)
+            .env("DATABASE_URL", db.owner_url())
+            .env("JOBS_SCHEMA", set)
+            .output()?;
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let expected = format!("in schema {schema}");
+        assert!(said(&output).contains(&expected), "{}", said(&output));
+    }
+    let schemas: Vec<String> = sqlx::query_scalar(
+        "select nspname::text from pg_namespace where nspname like '%_jobs' order by nspname",
+    )
+    .fetch_all(&db.pool(None).await)
+    .await?;
+    assert_eq!(schemas, ["given_jobs", "set_jobs"]);
+
+    let output = switchyard(&["migrate"])
+        .env("DATABASE_URL", db.owner_url())
+        .env("JOBS_SCHEMA", "App Jobs")
+        .output()?;
+    assert_eq!(
+        output.status.code(),
+        Some(EXIT_SETTINGS),
+        "{}",
+        said(&output)
+    );
+    let told = "JOBS_SCHEMA is wrong: a schema for jobs cannot be called \"App Jobs\"";
+    assert!(said(&output).contains(told), "{}", said(&output));
     Ok(())
 }
 

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use host::Function;
+use host::{Env, Function};
+use queue::{JobsSchema, WrongSchemaName};
 use url::Url;
 
+use super::failure::WrongSetting;
 use crate::functions::FUNCTIONS;
 
 /// How many names of functions stand on one line of the help.
@@ -49,7 +51,7 @@ pub(crate) enum Command {
     /// Run everything, then push a small site with git and show each step on its way to being served
     Demo(DemoArgs),
     /// Bring the database that DATABASE_URL names to this version
-    Migrate,
+    Migrate(MigrateArgs),
     /// List the functions: what each is, its database role, and what reaches it
     List(ListArgs),
     /// A Git post-receive hook that tells a webhook about a push as Gitea would
@@ -80,6 +82,38 @@ pub(crate) struct RunArgs {
     /// Give every function this setting, over what its manifest says; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) settings: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) jobs_schema: JobsSchemaArg,
+}
+
+/// How to migrate.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    pub(crate) jobs_schema: JobsSchemaArg,
+}
+
+/// Whether programs that were written for upstream's job tables shall find them.
+#[derive(Debug, Args)]
+pub(crate) struct JobsSchemaArg {
+    /// Make a schema of this name with the tables and functions of @pgpm/database-jobs, over our queue ($JOBS_SCHEMA)
+    #[arg(long = "jobs-schema", value_name = "NAME")]
+    given: Option<JobsSchema>,
+}
+
+impl JobsSchemaArg {
+    /// What was asked for, else what the environment says.
+    pub(crate) fn chosen(&self, env: &Env) -> Result<Option<JobsSchema>, WrongSetting> {
+        if self.given.is_some() {
+            return Ok(self.given.clone());
+        }
+        env.get("JOBS_SCHEMA")
+            .map(str::parse)
+            .transpose()
+            .map_err(|error: WrongSchemaName| {
+                WrongSetting(format!("JOBS_SCHEMA is wrong: {error}"))
+            })
+    }
 }
 
 /// Reads `NAME=VALUE`. A name is what an environment variable may be called.
@@ -225,6 +259,30 @@ mod tests {
             let error = chosen(arguments).expect_err("there is none");
             assert!(error.contains("'task-static'"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_schema_for_jobs_is_the_options_else_the_environments() {
+        let schema = |arguments: &[&str], set: Option<&str>| {
+            let (Ok(Command::Up(RunArgs { jobs_schema, .. }))
+            | Ok(Command::Migrate(MigrateArgs { jobs_schema }))) = chosen(arguments)
+            else {
+                panic!("{arguments:?} are right");
+            };
+            let env = Env::from_iter(set.map(|name| ("JOBS_SCHEMA".to_owned(), name.to_owned())));
+            match jobs_schema.chosen(&env) {
+                Ok(schema) => schema.map_or("none".to_owned(), |schema| schema.to_string()),
+                Err(error) => error.to_string(),
+            }
+        };
+        assert_eq!(schema(&["migrate"], None), "none");
+        assert_eq!(schema(&["migrate"], Some("")), "none");
+        assert_eq!(schema(&["up"], Some("app_jobs")), "app_jobs");
+        assert_eq!(schema(&["--jobs-schema", "mine"], Some("app_jobs")), "mine");
+        let wrong = schema(&["migrate"], Some("App Jobs"));
+        assert!(wrong.starts_with("JOBS_SCHEMA is wrong: "), "{wrong}");
+        let wrong = chosen(&["migrate", "--jobs-schema", "pg_jobs"]).expect_err("it is wrong");
+        assert!(wrong.contains("for example app_jobs"), "{wrong}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
         Command::Up(_) if !std::io::stderr().is_terminal() => "info",
         Command::Up(_)
         | Command::Demo(_)
-        | Command::Migrate
+        | Command::Migrate(_)
         | Command::List(_)
         | Command::HookGitea(_) => "warn",
     };
@@ -72,7 +72,7 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
         match command {
             Command::Up(args) => up::up(env, args).await,
             Command::Demo(args) => crate::demo::demo(env, args).await,
-            Command::Migrate => migrate::migrate(env).await,
+            Command::Migrate(args) => migrate::migrate(env, &args).await,
             Command::List(args) => list::list(&args),
             Command::HookGitea(args) => crate::demo::hook(env, args).await,
         }

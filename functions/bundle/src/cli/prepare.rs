@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use host::Kind;
+use queue::JobsSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{Connection as _, PgConnection};
 
@@ -22,8 +23,12 @@ pub(crate) struct Prepared {
     pub(crate) tasks: Vec<&'static str>,
 }
 
-/// Prepares the database that the owner's URL names. Safe to repeat, and to do twice at once.
-pub(crate) async fn prepare(url: &SecretString) -> anyhow::Result<Prepared> {
+/// Prepares the database that the owner's URL names, and in it a schema for upstream's programs where one is wanted. Safe
+/// to repeat, and to do twice at once.
+pub(crate) async fn prepare(
+    url: &SecretString,
+    jobs_schema: Option<&JobsSchema>,
+) -> anyhow::Result<Prepared> {
     let url = url.expose_secret();
     let Ok(connected) = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect(url)).await
     else {
@@ -47,6 +52,13 @@ pub(crate) async fn prepare(url: &SecretString) -> anyhow::Result<Prepared> {
                 .with_context(|| format!("could not make the task {} known", function.name))?;
             tasks.push(function.name);
         }
+    }
+    if let Some(schema) = jobs_schema {
+        queue::install_jobs_schema(&mut owner, schema)
+            .await
+            .with_context(|| {
+                format!("could not make the schema {schema} for upstream's programs")
+            })?;
     }
     Ok(Prepared {
         owner,

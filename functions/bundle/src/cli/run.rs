@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use host::Env;
 use model::{PersonId, Role, TenantId, TriggerId};
+use queue::JobsSchema;
 use store::Keyring;
 use store::people::{Token, create_sign_in_link, ensure_member};
 
@@ -63,11 +64,12 @@ impl Started<'_> {
         let mut signals = Signals::new()?;
         // What can be wrong without anything running is looked at first.
         let manifests = Manifests::find(self.args.manifests.as_deref())?;
+        let jobs_schema = self.args.jobs_schema.chosen(self.env)?;
         let data = DataDir::open(self.args.data_dir.as_deref(), self.data_name, self.env)?;
         let progress = Progress::new();
         let opening = Database::open(&data, self.env, &progress);
         let database = signals.unless_asked(opening).await?;
-        let starting = self.start(manifests, data, &database, &progress);
+        let starting = self.start(manifests, data, &database, jobs_schema.as_ref(), &progress);
         let result = match signals.unless_asked(starting).await {
             Ok(running) => {
                 let result = work(&running, &mut signals).await;
@@ -85,12 +87,13 @@ impl Started<'_> {
         manifests: Manifests,
         data: DataDir,
         database: &Database,
+        jobs_schema: Option<&JobsSchema>,
         progress: &Progress,
     ) -> anyhow::Result<Running> {
         // After the database: a second run on the same folder is told about the folder, not about the port.
         port::check(self.args.port)?;
         let keyring = data.keyring()?;
-        let preparing = prepare(&database.urls.owner_url);
+        let preparing = prepare(&database.urls.owner_url, jobs_schema);
         let mut owner = progress
             .step("preparing the database", preparing)
             .await?
