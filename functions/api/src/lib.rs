@@ -1,4 +1,4 @@
-//! What the portal shows and does, as JSON for programs: one tenant's deliveries, events, jobs, schedules and workloads.
+//! What the portal shows and does, as JSON for programs: one tenant's deliveries, events, jobs, queues, schedules and workloads.
 //!
 //! Who asks is told by a session: `Authorization: Bearer <token>`, or the portal's cookie. Which tenant is told by
 //! `?tenant=<name>`, which may be left out by who is a member of one alone. What belongs to another tenant is not found.
@@ -7,17 +7,23 @@
 //! (RFC 9457). `GET /openapi.json` describes all of it.
 
 mod asked;
+mod dead;
+mod executors;
 mod log;
 mod problem;
+mod queues;
+mod repair;
 mod schedules;
+mod tasks;
 
 use axum::extract::Path;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{get, post, put};
+use axum::{Extension, Json, Router};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use model::{DatabaseRole, DeliveryId, EventId, JobId, TriggerId, WorkloadId};
+use queue::reasons::{self, Reason};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::pages::{self, DeliveryFilter, DeliveryVerdict, LogCursor};
@@ -43,13 +49,27 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It signs cursors.
     env.require("MASTER_KEY_FILE")?;
     let router: Router<Ctx> = Router::new()
+        .route("/dead", get(dead::list))
+        .route("/dead/purges", post(dead::purge))
+        .route("/dead/replays", post(dead::replay))
         .route("/deliveries", get(deliveries))
         .route("/deliveries/{id}", get(delivery))
         .route("/events/{id}", get(event))
+        .route("/executors", get(executors::list))
+        .route("/executors/{task}", get(executors::show))
+        .route(
+            "/executors/{task}/url",
+            put(executors::set_url).delete(executors::drop_url),
+        )
         .route("/jobs", get(jobs))
         .route("/jobs/{id}", get(job))
         .route("/jobs/{id}/log", get(job_log))
         .route("/openapi.json", get(openapi))
+        .route("/pauses", get(queues::pauses).post(queues::stop))
+        .route("/pauses/{id}", get(queues::pause).delete(queues::go_on))
+        .route("/queues", get(queues::list))
+        .route("/queues/{name}", get(queues::show))
+        .route("/repairs", post(repair::repair))
         .route("/schedules", get(schedules::list).post(schedules::declare))
         .route(
             "/schedules/{id}",
@@ -60,10 +80,15 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/schedules/{id}/pause", post(schedules::pause))
         .route("/schedules/{id}/resume", post(schedules::resume))
         .route("/schedules/{id}/run", post(schedules::run))
+        .route("/tasks", get(tasks::list))
+        .route("/tasks/{name}", get(tasks::show))
+        .route("/tasks/{name}/cap", put(tasks::cap))
+        .route("/tasks/{name}/limit", put(tasks::limit))
         .route("/workloads", get(workloads))
         .route("/workloads/{id}", get(workload))
         .fallback(async || Problem::NotFound)
-        .method_not_allowed_fallback(async || Problem::MethodNotAllowed);
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(Extension(executors::guard(env)?));
     Ok(router.into())
 }
 
@@ -140,6 +165,8 @@ async fn jobs(mut asked: Asked) -> Answer<Piece<pages::Job>> {
 struct Job {
     #[serde(flatten)]
     job: pages::JobDetail,
+    /// Why it does not go on, nearest first; none when it has ended.
+    reasons: Vec<Reason>,
     events: Vec<pages::JobEvent>,
 }
 
@@ -148,10 +175,15 @@ async fn job(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
     let id: JobId = named(&id)?;
     let mut tx = asked.begin().await?;
     let found = pages::job(&mut tx, id).await?;
+    let reasons = reasons::own_reasons(&mut tx, &[id]).await?.pop();
     let events = pages::job_events(&mut tx, id).await?;
     tx.commit().await?;
     let job = found.ok_or(Problem::NotFound)?;
-    answer(Job { job, events })
+    answer(Job {
+        job,
+        reasons: reasons.map(|(_, reasons)| reasons).unwrap_or_default(),
+        events,
+    })
 }
 
 async fn job_log(Path(id): Path<String>, mut asked: Asked) -> Answer<Piece<pages::Line>> {
@@ -201,6 +233,11 @@ async fn workload(Path(id): Path<String>, asked: Asked) -> Answer<Workload> {
         bindings,
         revisions,
     })
+}
+
+/// So many rows as the database takes it.
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).expect("a piece has at most a hundred rows")
 }
 
 /// The id in a path. A text that is none names nothing.

@@ -16,6 +16,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+mod executors;
+mod ruling;
 mod schedules;
 
 /// A served function, and two tenants with one of everything each.

@@ -9,6 +9,9 @@ use queue::{JobsSchema, WrongSchemaName};
 use url::Url;
 
 use super::failure::WrongSetting;
+use super::queue::QueueArgs;
+use super::repair::RepairArgs;
+use super::task::TaskArgs;
 use crate::functions::FUNCTIONS;
 
 /// How many names of functions stand on one line of the help.
@@ -54,6 +57,12 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// List the functions: what each is, its database role, and what reaches it
     List(ListArgs),
+    /// Pause, drain, limit and weigh what goes on, for all tenants or one
+    Queue(QueueArgs),
+    /// Make go on what stands still though it should not: wake-ups, held jobs, retries
+    Repair(RepairArgs),
+    /// Give tasks to other people's functions: Knative Services, OpenFaaS functions, any URL
+    Task(TaskArgs),
     /// A Git post-receive hook that tells a webhook about a push as Gitea would
     #[command(hide = true)]
     HookGitea(HookArgs),

@@ -1,5 +1,5 @@
 //! The command line: everything on one machine (`up`, `demo`), one function as a process of its own (`<function>`), and
-//! what an operator needs beside them (`migrate`, `list`).
+//! what an operator needs beside them (`migrate`, `list`, `queue`, `repair`, `task`).
 //!
 //! | exit code | means |
 //! | --- | --- |
@@ -15,12 +15,16 @@ mod database;
 mod failure;
 mod list;
 mod migrate;
+mod operate;
 mod output;
 mod port;
 mod prepare;
 mod progress;
+mod queue;
+mod repair;
 mod run;
 mod signals;
+mod task;
 mod up;
 
 use std::io::IsTerminal as _;
@@ -62,6 +66,9 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
         | Command::Demo(_)
         | Command::Migrate(_)
         | Command::List(_)
+        | Command::Queue(_)
+        | Command::Repair(_)
+        | Command::Task(_)
         | Command::HookGitea(_) => "warn",
     };
     host::init_telemetry(env, LogFormat::Text, default_level);
@@ -74,6 +81,9 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
             Command::Demo(args) => crate::demo::demo(env, args).await,
             Command::Migrate(args) => migrate::migrate(env, &args).await,
             Command::List(args) => list::list(&args),
+            Command::Queue(args) => queue::queue(env, args).await,
+            Command::Repair(args) => repair::repair(env, args).await,
+            Command::Task(args) => task::task(env, args).await,
             Command::HookGitea(args) => crate::demo::hook(env, args).await,
         }
     });
