@@ -114,6 +114,7 @@ impl<'a> Case<'a> {
             Op::Resume(scope) => self.resume(*scope).await,
             Op::Limit(scope, limit) => self.set_limit(*scope, *limit).await,
             Op::LaneCap { tenant, task, cap } => self.set_lane_cap(*tenant, *task, *cap).await,
+            Op::TimePasses => self.let_time_pass().await,
             Op::Weight(tenant, weight) => self.set_weight(*tenant, *weight).await,
             Op::Repair { job, requeue } => self.repair(*job, *requeue).await,
         }

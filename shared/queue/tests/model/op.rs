@@ -170,6 +170,8 @@ pub(crate) enum Op {
         cap: Option<u8>,
     },
     Weight(usize, u8),
+    /// Long enough for what is done at most every other second to a lane.
+    TimePasses,
     /// Takes a job back by hand.
     Repair {
         job: Pick,
@@ -203,7 +205,7 @@ fn new() -> impl Strategy<Value = New> {
         option::weighted(0.5, key()),
         prop_oneof![4 => Just(Seq::Fresh), 1 => (0..RESERVED).prop_map(Seq::Late)],
         prop_oneof![2 => Just(0), 1 => -1..=1],
-        prop_oneof![4 => Just(When::Now), 1 => Just(When::LongAgo), 1 => Just(When::InAnHour)],
+        prop_oneof![4 => Just(When::Now), 2 => Just(When::LongAgo), 1 => Just(When::InAnHour)],
         1..=3,
         any::<i16>().prop_map(i32::from),
         any::<bool>(),
@@ -300,7 +302,7 @@ fn scope() -> impl Strategy<Value = Scope> {
 pub(crate) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         16 => new().prop_map(Op::Add),
-        2 => new_open().prop_map(Op::AddOpen),
+        3 => new_open().prop_map(Op::AddOpen),
         2 => proptest::bool::weighted(0.8).prop_map(|commit| Op::Close { commit }),
         14 => (0..WORKERS, 1..1_u8 << TASKS, 1..=4, turn())
             .prop_map(|(worker, tasks, limit, turn)| Op::Claim { worker, tasks, limit, turn }),
@@ -332,6 +334,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         ),
         1 => (0..TENANTS, 0..TASKS, option::of(1..=2_u8))
             .prop_map(|(tenant, task, cap)| Op::LaneCap { tenant, task, cap }),
+        3 => Just(Op::TimePasses),
         1 => (0..TENANTS, prop_oneof![Just(1), Just(3)])
             .prop_map(|(tenant, weight)| Op::Weight(tenant, weight)),
         2 => (pick(), any::<bool>()).prop_map(|(job, requeue)| Op::Repair { job, requeue }),

@@ -400,7 +400,7 @@ impl<'a> Crowd<'a> {
                     }
                 }
             }
-            Op::Weight(..) | Op::Close { .. } => {}
+            Op::Weight(..) | Op::Close { .. } | Op::TimePasses => {}
         }
         Ok(())
     }
