@@ -61,6 +61,11 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
         "insert into switchyard.events (id, database_id, type, source, data, correlation_id)
             values ($T, $T, 'type', 'source', '{}', 'c')",
         "select switchyard.add_job($T, 'task', '{}', p_key => 'key')",
+        "insert into switchyard.limits (database_id, in_flight_max) values ($T, 8)",
+        "insert into switchyard.pauses (kind, database_id, task, by_whom) values ('pause', $T, 'still', 'somebody')",
+        "insert into switchyard.audit (database_id, by_whom, deed) values ($T, 'somebody', 'pause')",
+        "insert into switchyard.executor_defaults (database_id, executor, set_by) values ($T, 'knative', 'somebody')",
+        "insert into switchyard.tenant_urls (database_id, task, url, set_by) values ($T, 'theirs', 'https://x.test/', 'me')",
         "insert into switchyard.decisions (database_id, event_id, binding_id, matched, clause)
             values ($T, $T, $T, false, 'branch')",
         "insert into switchyard.jobs_archive
@@ -365,7 +370,7 @@ async fn the_system_changes_jobs_through_functions_alone() {
         "delete from switchyard.jobs_archive",
         "update switchyard.jobs_archive set state = 'succeeded'",
         "update switchyard.lanes set in_flight = 0",
-        "update switchyard.shares set pass = 0",
+        "update switchyard.shares set weight = 2",
         "update switchyard.job_keys set high_water = 0",
         "delete from switchyard.job_logs",
         "delete from switchyard.decisions",
