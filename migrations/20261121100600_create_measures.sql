@@ -95,10 +95,11 @@ begin atomic
     )
     from (
         select max(age(x)) as xids from (
-            select backend_xmin as x from pg_stat_activity where pid <> pg_backend_pid()
+            -- What sessions of other databases hold concerns the rows of theirs.
+            select backend_xmin as x from pg_stat_activity
+            where pid <> pg_backend_pid() and datname = current_database()
             union all select xmin from pg_replication_slots
-            union all select catalog_xmin from pg_replication_slots
-            union all select transaction from pg_prepared_xacts
+            union all select transaction from pg_prepared_xacts where database = current_database()
         ) holders
         where x is not null
     ) h
@@ -149,14 +150,15 @@ begin
     -- Since when the ready job waits that has waited longest, of each task. What somebody has paused does not wait for us.
     -- Each priority of a lane is looked at; the first and the last, where there are too many to be remembered.
     with seen as (
-        select r.task, t.name, t.executor is not null as is_served, min(r.run_at) as since
+        select r.task, t.name, min(r.run_at) as since,
+            bool_or(t.executor is not null or switchyard.executor_of(r.database_id, r.task) is not null) as is_served
         from (
-            select o.id, o.priorities, o.fronts
+            select o.id, o.database_id, o.priorities, o.fronts
             from (
                 -- Who was served longest ago comes first, of each task, so that none hides another.
                 select a.*, row_number() over (partition by a.task order by a.served_at) as place
                 from (
-                    select id, task, served_at, priorities, fronts from switchyard.lanes
+                    select id, database_id, task, served_at, priorities, fronts from switchyard.lanes
                     where active and not paused
                     limit 100000
                 ) a
@@ -168,7 +170,7 @@ begin
               )
         ) l
         cross join lateral (
-            select j.task, j.run_at
+            select l.database_id, j.task, j.run_at
             from unnest(l.priorities, l.fronts) as u (priority, front)
             cross join lateral (
                 select j.task, j.run_at from switchyard.jobs j
@@ -179,13 +181,13 @@ begin
             ) j
             union all
             (
-                select j.task, j.run_at from switchyard.jobs j
+                select j.database_id, j.task, j.run_at from switchyard.jobs j
                 where l.priorities is null and j.lane_id = l.id and j.state = 'queued' and j.due
                 order by j.priority, j.run_at, j.id
                 limit 1
             )
             union all
-            select j.task, j.run_at
+            select l.database_id, j.task, j.run_at
             from (
                 select p.priority from switchyard.jobs p
                 where l.priorities is null and p.lane_id = l.id and p.state = 'queued' and p.due
@@ -200,7 +202,7 @@ begin
             ) j
         ) r
         left join switchyard.tasks t on t.name = r.task
-        group by r.task, t.name, t.executor
+        group by r.task, t.name
     )
     select
         (

@@ -4,6 +4,7 @@
 //! The relay does the first two as well, sooner; this is what makes good a relay that is dead.
 
 use anyhow::Context as _;
+use host::metrics::Repair;
 use host::{Ctx, Function, Kind};
 use model::DatabaseRole;
 use serde::Serialize;
@@ -39,6 +40,10 @@ async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
         .sweep(BATCH)
         .await
         .context("could not take jobs back or make them due")?;
+    ctx.metrics().repaired(
+        Repair::LeaseExpired,
+        u64::try_from(swept.reaped).unwrap_or_default(),
+    );
     Ok(Report {
         reaped: swept.reaped,
         made_due: swept.made_due,

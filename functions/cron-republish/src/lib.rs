@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host::metrics::Repair;
 use host::{Ctx, Function, Kind};
 use model::DatabaseRole;
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ struct Report {
 
 async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
     let after = Duration::from_secs(settings.republish_after_secs);
-    Ok(Report {
+    let report = Report {
         events: ctx
             .store()
             .republish_events(after, BATCH)
@@ -55,5 +56,8 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
             .republish_wakeups(after)
             .await
             .context("could not publish wake-ups again")?,
-    })
+    };
+    let count = u64::try_from(report.events + report.wakeups).unwrap_or_default();
+    ctx.metrics().repaired(Repair::Republished, count);
+    Ok(report)
 }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::attempt::{again, reading};
 use crate::drain::routes;
+use crate::metrics::Stopped;
 use crate::tasks::Serves;
 use crate::{Ctx, Job, Outcome, Routes, TaskError};
 
@@ -110,6 +111,9 @@ pub(crate) async fn by_handle(ctx: Ctx, stops: Stops, hold: Hold) -> Result<(), 
             again(|| queue.cancel_again(hold, &why)).await
         }
     };
+    if !matches!(report, CancelReport::Applied) {
+        ctx.metrics().stopped(ctx.function(), Stopped::Failed);
+    }
     let job = hold.job.0;
     match (report, recorded) {
         (_, Some(FinishReport::Stale)) => {

@@ -124,8 +124,9 @@ impl Function {
         let routes = (self.routes)(env)?;
         let ctx = Ctx::new(self, env, resources)?;
         match self.kind {
-            Kind::Task(_) => {
+            Kind::Task(policy) => {
                 ctx.metrics().know_task(self.name);
+                ctx.metrics().know_pool(self.name, policy.slots);
                 ctx.metrics().know_function(self.name);
             }
             Kind::Subscriber | Kind::Reconciler => ctx.metrics().know_function(self.name),

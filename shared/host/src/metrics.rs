@@ -28,7 +28,7 @@ use self::labels::{
     CODE_CLASSES, Delivered, From, OUTCOMES, Pool, RepairKind, Sink, Stream, Task, TaskOutcome,
     TaskPriority, TaskRun, TaskStop, ToBroker, Version, outcome,
 };
-pub use self::labels::{Repair, RunOutcome, Stopped};
+pub use self::labels::{Repair, RunOutcome, Stopped, Streamed};
 pub(crate) use self::scrape::answer;
 
 /// Tasks that have series of their own; what comes after is counted together as [`OTHER_TASK`].
@@ -269,20 +269,24 @@ impl Metrics {
 
     /// Somebody listens to a stream, until this is dropped.
     #[must_use]
-    pub fn sse_client(&self, stream: &'static str) -> SseClient {
+    pub fn sse_client(&self, stream: Streamed) -> SseClient {
         let clients = self.0.sse_clients.get_or_create(&Stream { stream }).clone();
         clients.inc();
         SseClient(clients)
     }
 
-    /// A stream that people may listen to: its series begins at zero.
-    pub fn know_stream(&self, stream: &'static str) {
-        begin(&self.0.sse_clients, &Stream { stream });
-    }
-
     /// A function whose events are counted: its series begins at zero.
     pub(crate) fn know_function(&self, function: &'static str) {
         begin(&self.0.received, &From { source: function });
+    }
+
+    /// A worker that has not begun yet: its slots are free.
+    pub(crate) fn know_pool(&self, pool: &'static str, total: usize) {
+        let total = u32::try_from(total).unwrap_or(u32::MAX);
+        let pool = Pool { pool };
+        self.0.slots.get_or_create(&pool).set(total.into());
+        begin(&self.0.slots_used, &pool);
+        begin(&self.0.busy, &pool);
     }
 
     /// Tells from now on how busy a worker is: the share of its slots that is taken.
@@ -337,6 +341,9 @@ impl Metrics {
     }
 
     fn begin_at_zero(&self) {
+        for stream in Streamed::ALL {
+            begin(&self.0.sse_clients, &Stream { stream: *stream });
+        }
         for kind in Repair::ALL {
             begin(&self.0.repairs, &RepairKind { kind: *kind });
         }
@@ -566,10 +573,13 @@ mod tests {
     #[test]
     fn who_leaves_a_stream_is_no_longer_counted() {
         let metrics = Metrics::new();
-        let (one, two) = (metrics.sse_client("log"), metrics.sse_client("log"));
+        let (one, two) = (
+            metrics.sse_client(Streamed::Portal),
+            metrics.sse_client(Streamed::Portal),
+        );
         drop(one);
-        assert!(text(&metrics).contains(r#"switchyard_sse_clients{stream="log"} 1"#));
+        assert!(text(&metrics).contains(r#"switchyard_sse_clients{stream="portal"} 1"#));
         drop(two);
-        assert!(text(&metrics).contains(r#"switchyard_sse_clients{stream="log"} 0"#));
+        assert!(text(&metrics).contains(r#"switchyard_sse_clients{stream="portal"} 0"#));
     }
 }

@@ -11,6 +11,10 @@ mod fairness;
 mod keys;
 #[path = "queue/lanes.rs"]
 mod lanes;
+#[path = "queue/measure.rs"]
+mod measure;
+#[path = "queue/reasons.rs"]
+mod reasons;
 #[path = "queue/retention.rs"]
 mod retention;
 #[path = "queue/schedules.rs"]

@@ -14,6 +14,10 @@ use super::hosts::{Addressed, addressed, authority};
 
 /// The function that answers what no path names.
 const PORTAL: &str = "portal";
+/// The function that tells how the machine is, and the paths at which it does. On a cluster only who is inside reaches it;
+/// here that is everybody who reaches the machine's own loopback.
+const MEASURES: &str = "cron-metrics";
+const MEASURED: [&str; 2] = ["/metrics", "/diag"];
 /// The function that serves sites by host name.
 const SITE: &str = "site";
 
@@ -65,6 +69,10 @@ async fn route(endpoints: &BTreeMap<String, Endpoint>, mut request: Request<Body
                     *request.uri_mut() = without_prefix(request.uri(), endpoint.name());
                     endpoint.call(request).await
                 }
+                None if MEASURED.contains(&request.uri().path()) => match endpoints.get(MEASURES) {
+                    Some(measures) => measures.call(request).await,
+                    None => missing("nobody measures here"),
+                },
                 None => match endpoints.get(PORTAL) {
                     Some(portal) => portal.call(request).await,
                     None => missing("there is no portal here"),

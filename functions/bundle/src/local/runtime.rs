@@ -229,7 +229,10 @@ impl Runtime {
             )?;
         }
         let Starting {
-            mounted, children, ..
+            mounted,
+            children,
+            resources,
+            ..
         } = starting;
 
         let store = Store::new(SystemDb::new(&Connect {
@@ -252,6 +255,7 @@ impl Runtime {
                 endpoints: &endpoints,
                 store,
                 http: http.clone(),
+                metrics: resources.metrics().clone(),
                 now: now.clone(),
             },
             &stops,
@@ -269,6 +273,7 @@ impl Runtime {
             brokers,
             endpoints: endpoints.clone(),
             http,
+            metrics: resources.metrics().clone(),
         });
         for child in children {
             tasks.spawn(child.supervise(stop.clone()));

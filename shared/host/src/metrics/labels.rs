@@ -35,6 +35,13 @@ pub enum Repair {
     Requeued,
 }
 
+/// Whose streams people listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Streamed {
+    /// The portal's pages.
+    Portal,
+}
+
 /// What became of a request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stopped {
@@ -78,6 +85,7 @@ words!(Repair {
     LeaseExpired => "lease_expired",
     Requeued => "requeued",
 });
+words!(Streamed { Portal => "portal" });
 words!(Stopped { Ok => "ok", Failed => "failed", Noop => "noop" });
 
 /// The states in which jobs end, as the outcomes that are counted.
@@ -152,7 +160,7 @@ pub(super) struct Sink {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Stream {
-    pub(super) stream: &'static str,
+    pub(super) stream: Streamed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -544,9 +544,11 @@ impl Sender {
                 tracing::info!(trigger, event = %id, code, dest, why = %why, "an event was not taken; next attempt in {wait} ms");
             }
             Next::End(DeliveryState::Lost) => {
+                self.sinks.metrics.dead_lettered(trigger);
                 tracing::warn!(trigger, event = %id, code, dest, why = %why, "an event was not taken and is lost");
             }
             Next::End(DeliveryState::DeadLettered) => {
+                self.sinks.metrics.dead_lettered(trigger);
                 tracing::warn!(trigger, event = %id, code, dest, why = %why, "an event went to the dead letter sink");
             }
             Next::End(DeliveryState::Delivered | DeliveryState::Pending) => {}

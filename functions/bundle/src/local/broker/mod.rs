@@ -22,6 +22,7 @@ use egress::ClusterEgress;
 use events::catalogue::extension;
 use events::filter::{self, Outcome};
 use events::{Message, Value};
+use host::Metrics;
 use serde_json::Map;
 use store::Store;
 use store::broker::AcceptedEvent;
@@ -87,6 +88,7 @@ pub(super) struct Setup<'a> {
     pub(super) endpoints: &'a BTreeMap<String, Endpoint>,
     pub(super) store: Store,
     pub(super) http: ClusterEgress,
+    pub(super) metrics: Metrics,
     pub(super) now: Now,
 }
 
@@ -144,6 +146,7 @@ impl Brokers {
             brokers: Arc::clone(&brokers),
             endpoints: setup.endpoints.clone(),
             http: setup.http.clone(),
+            metrics: setup.metrics.clone(),
         });
         for (broker, trigger, inbox, handle) in inboxes {
             let policy = Policy::of(trigger.delivery.as_ref(), broker.delivery.as_ref());

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::{Bytes, BytesMut};
 use egress::{BodyError, ClusterEgress, read_capped};
 use events::EVENT_BYTES_MAX;
+use host::Metrics;
 use http_body_util::BodyExt as _;
 use url::Url;
 
@@ -28,11 +29,23 @@ pub(in crate::local) enum Sink {
     Url(Url),
 }
 
+impl Sink {
+    /// What its deliveries are counted under: a word of the manifests, never an address.
+    fn label(&self) -> &str {
+        match self {
+            Self::Service(endpoint, _) => endpoint.name(),
+            Self::Broker(name) => name,
+            Self::Url(_) => "url",
+        }
+    }
+}
+
 /// What targets are resolved with.
 pub(in crate::local) struct Sinks {
     pub(in crate::local) brokers: Arc<Brokers>,
     pub(in crate::local) endpoints: BTreeMap<String, Endpoint>,
     pub(in crate::local) http: ClusterEgress,
+    pub(in crate::local) metrics: Metrics,
 }
 
 /// An answer, with as much of its body as anybody looks at.
@@ -48,7 +61,7 @@ pub(in crate::local) struct Answer {
 impl Sinks {
     /// The sink of a target. The manifests were checked: a Service that is named is there.
     pub(in crate::local) fn resolve(&self, target: &Target) -> Sink {
-        match target {
+        let sink = match target {
             Target::Service { name, path } => match self.endpoints.get(name) {
                 Some(endpoint) => Sink::Service(endpoint.clone(), path.clone()),
                 None => {
@@ -57,7 +70,9 @@ impl Sinks {
             },
             Target::Broker { name } => Sink::Broker(name.clone()),
             Target::Url(url) => Sink::Url(url.clone()),
-        }
+        };
+        self.metrics.know_sink(sink.label());
+        sink
     }
 
     /// The address that it has on a cluster.
@@ -87,10 +102,13 @@ impl Sinks {
                 Sink::Url(url) => self.send(url, headers, body, timeout).await,
             }
         };
-        match tokio::time::timeout(timeout, exchange).await {
+        let answer = match tokio::time::timeout(timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {} ms", timeout.as_millis())),
-        }
+        };
+        let status = answer.as_ref().ok().map(|answer| answer.status);
+        self.metrics.delivered(sink.label(), status);
+        answer
     }
 
     async fn send(
