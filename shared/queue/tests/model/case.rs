@@ -258,10 +258,13 @@ impl<'a> Case<'a> {
 
     /// Three seconds, for what is done at most so often to a lane.
     async fn let_time_pass(&mut self) -> Result<(), Wrong> {
+        // What the open transaction has in hand stays as it is: nobody would turn it either.
         self.world
             .execute(
                 "update switchyard.lanes set turned_at = turned_at - interval '3 seconds'
-                 where turned_at > '-infinity'",
+                 where id in (
+                    select id from switchyard.lanes where turned_at > '-infinity' for no key update skip locked
+                 )",
             )
             .await?;
         Ok(())
@@ -821,7 +824,11 @@ impl<'a> Case<'a> {
                         &Some(true),
                     )?;
                 } else {
-                    // Who held it before is of no interest.
+                    ensure!(
+                        job.state != JobState::Queued || row.worker.is_none(),
+                        "job {id} is queued and still somebody's"
+                    );
+                    // Who held it before it waited is of no interest.
                     ensure_eq(
                         &format!("what job {id} waits for"),
                         &(shown.1, shown.2, shown.3),
