@@ -3,6 +3,7 @@
 mod adding_a_task;
 mod browser;
 mod cli;
+mod external;
 mod harness;
 mod ledger;
 mod manifests;
