@@ -158,7 +158,7 @@ begin
     -- Read again: a turn may have ended while this waited.
     if exists (
         select from switchyard.lanes l
-        where l.id = p_lane and l.active and p_run_at >= l.next_front
+        where l.id = p_lane and l.queue_name is null and l.active and p_run_at >= l.next_front
           and (l.priorities is null or l.fronts[array_position(l.priorities, p_priority)] <= p_run_at)
     ) then
         return;
@@ -435,6 +435,9 @@ begin
     if p_job.state <> 'waiting' or p_job.waiting <> 'approval' then
         return;
     end if;
+    perform switchyard.share_rules();
+    -- Lanes before limits, also that of a queue, which the caller comes to next.
+    perform from switchyard.lanes where id = p_job.lane_id and cap is not null for no key update;
     update switchyard.lanes
     set in_flight = in_flight + 1
     where id = p_job.lane_id and queue_name is null and cap is not null;
@@ -672,9 +675,17 @@ begin
         return;
     end if;
     outcome := 'added';
+    if v_due and current_setting('transaction_isolation') <> 'read committed' then
+        -- What this transaction sees of the lane may be old: it is written, which fails if somebody else wrote it since.
+        perform switchyard.open_lane(v_lane, p_priority, v_run_at);
+        perform switchyard.wake_relay('work');
+        return;
+    end if;
     -- After the job: a turn that did not see it is seen here.
     select
         l.active and v_run_at >= l.next_front
+            -- In a queue it may come before the head, which decides whose workers look there.
+            and (l.queue_name is null or l.task = p_task)
             and (l.priorities is null or coalesce(l.fronts[array_position(l.priorities, p_priority)] <= v_run_at, false)),
         f.armed
     into v_open, v_armed
@@ -840,6 +851,8 @@ declare
     v_last uuid[] := v_first;
     v_limit integer;
     v_half integer := 1;
+    v_waiting uuid[] := '{}';
+    v_fresh boolean := true;
     v_next uuid[];
     v_left integer := p_limit;
     v_tenants uuid[];
@@ -858,6 +871,7 @@ declare
     v_tids tid[];
     v_of bigint[];
     v_more tid[];
+    v_ids bigint[];
     v_more_of bigint[];
     v_taken integer;
     v_lane bigint;
@@ -881,10 +895,11 @@ begin
             v_half := 2;
             select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = p_lane;
         else
-            v_tenants := v_first;
+            v_tenants := v_first || v_waiting;
+            v_waiting := '{}';
             v_limit := least(greatest(v_left, c_stretch_min), c_stretch_max);
             -- Once round: from the one served last to the end, then from the beginning to it.
-            while v_half <= 2 and cardinality(v_tenants) < v_limit loop
+            while v_half <= 2 and cardinality(v_tenants) < v_limit and (v_fresh or cardinality(v_tenants) = 0) loop
                 v_next := switchyard.tenants_after(
                     v_tasks, v_at, case v_half when 2 then v_start end, v_limit - cardinality(v_tenants)
                 );
@@ -926,6 +941,14 @@ begin
                     ) w
                 ) p
             ) q;
+            -- Who got no part yet is next, if the others leave something.
+            v_waiting := array(
+                select q.tenant
+                from unnest(v_tenants, v_quotas) with ordinality as q (tenant, quota, place)
+                where q.quota = 0 and not q.tenant = any (v_first)
+                order by q.place
+            );
+            v_fresh := false;
             v_first := '{}';
         end if;
         if v_limited then
@@ -1110,7 +1133,8 @@ begin
                 into v_heads, v_strange, v_empty
                 from (
                     select l.id as lane, j.id as head,
-                        j.task = any (v_tasks) and not switchyard.is_paused(l.database_id, j.task, l.queue_name) as fits
+                        j.task = any (v_tasks) and (not v_limited or j.task = l.task)
+                            and not switchyard.is_paused(l.database_id, j.task, l.queue_name) as fits
                     from unnest(v_lanes, v_wants) as w (lane, want)
                     join switchyard.lanes l on l.id = w.lane and nullif(l.queue_name, '') is not null
                     left join switchyard.jobs j on j.id = switchyard.head_job(l)
@@ -1148,6 +1172,9 @@ begin
             v_taken := cardinality(v_tids);
             if v_taken > 0 then
                 v_now := clock_timestamp();
+                if v_limited then
+                    select array_agg(j.id) into v_ids from switchyard.jobs j where j.ctid = any (v_tids);
+                end if;
                 return query
                     with known as materialized (
                         select k.name, k.attempt_time_max from switchyard.tasks k where k.name = any (v_tasks)
@@ -1188,10 +1215,10 @@ begin
                     from (
                         select n.id, sum(t.jobs)::integer as jobs
                         from (
-                            select l.database_id, l.task, count(*) as jobs
-                            from unnest(v_of) as o (lane)
-                            join switchyard.lanes l on l.id = o.lane
-                            group by l.database_id, l.task
+                            select j.database_id, j.task, count(*) as jobs
+                            from switchyard.jobs j
+                            where j.worker = p_worker and j.id = any (v_ids)
+                            group by j.database_id, j.task
                         ) t
                         join switchyard.limits n
                             on (n.database_id is null or n.database_id = t.database_id) and (n.task is null or n.task = t.task)
@@ -1552,10 +1579,18 @@ begin
     if v_job.id is null then
         return null;
     end if;
-    if v_job.state = 'cancelling' and p_waiting = 'approval' then
+    perform switchyard.share_rules();
+    if p_waiting = 'approval' and v_job.key is not null then
+        -- One that is being added now is waited for, and then seen.
+        perform from switchyard.job_keys where database_id = v_job.database_id and key = v_job.key for update;
+    end if;
+    if p_waiting = 'approval' and (v_job.state = 'cancelling' or exists (
+        select from switchyard.jobs
+        where database_id = v_job.database_id and key = v_job.key and state = 'queued'
+    )) then
+        -- It is cancelled, or gives way to the newer one at once.
         return switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, null, false);
     end if;
-    perform switchyard.share_rules();
     update switchyard.jobs
     set state = case when state = 'running' then 'waiting' else state end,
         waiting = p_waiting,
@@ -1574,6 +1609,35 @@ begin
         perform switchyard.leave_limits(array[v_job.database_id], array[v_job.task]);
     end if;
     return v_state;
+end
+$$;
+
+-- What a worker that must leave still holds goes back, at once and uncounted. Returns how many jobs.
+create or replace function switchyard.release_jobs(p_ids bigint[], p_epochs bigint[]) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_held bigint[];
+    v_job switchyard.jobs;
+    v_released integer := 0;
+begin
+    -- Only what is held: somebody else's job may be waited for by one who has its key.
+    v_held := array(
+        select j.id
+        from unnest(p_ids, p_epochs) as a (id, epoch)
+        join switchyard.jobs j on j.id = a.id and j.epoch = a.epoch and j.state in ('running', 'cancelling')
+        order by j.id
+        for update of j
+    );
+    perform switchyard.lock_places(v_held);
+    for v_job in
+        select * from switchyard.jobs where id = any (v_held) and state in ('running', 'cancelling') order by id
+    loop
+        perform switchyard.note_job(v_job, 'released');
+        perform switchyard.requeue_job(v_job, clock_timestamp(), greatest(v_job.attempts - 1, 0), null, true);
+        v_released := v_released + 1;
+    end loop;
+    return v_released;
 end
 $$;
 

@@ -2,11 +2,13 @@
 
 mod adding_a_task;
 mod browser;
+mod chaos;
 mod cli;
 mod external;
 mod harness;
 mod ledger;
 mod manifests;
+mod monitoring;
 mod outside;
 mod parallel;
 mod processes;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::is_passing;
+use crate::{is_broken, is_passing};
 
 /// For how long there is use in asking: after it a lease is over, and what was asked for is another's to do.
 const TRY_FOR: Duration = Duration::from_secs(30);
@@ -26,6 +26,28 @@ where
             Err(error) if is_passing(&error) && started.elapsed() < TRY_FOR => {
                 tokio::time::sleep(TRY_WAIT).await;
             }
+            result => return result,
+        }
+    }
+}
+
+/// For how long somebody who waits for an answer may be kept by connections that break.
+const RECONNECT_FOR: Duration = Duration::from_secs(2);
+
+/// Asks again at once while a connection [`is_broken`], for at most 2 s, for who cannot wait for a database that is away: a
+/// server that has ended all sessions leaves a pool of broken ones, of which each would fail somebody. What is asked must
+/// change nothing, or find out what became of the last time.
+///
+/// # Errors
+/// The first failure of another sort, or the last one when the time is over.
+pub async fn reconnected<T, Fut>(ask: impl Fn() -> Fut) -> Result<T, sqlx::Error>
+where
+    Fut: Future<Output = Result<T, sqlx::Error>>,
+{
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if is_broken(&error) && started.elapsed() < RECONNECT_FOR => {}
             result => return result,
         }
     }

@@ -130,3 +130,16 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
         _ => false,
     }
 }
+
+/// Whether a failure says that the connection broke under the statement, while the database may well be there: what was
+/// asked may or may not have happened, and another connection can say.
+#[must_use]
+pub fn is_broken(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code == "57P01" || code == "57P02"),
+        _ => false,
+    }
+}

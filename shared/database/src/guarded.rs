@@ -7,7 +7,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ pub(crate) const SILENCE_MAX: Duration = STATEMENT_TIMEOUT.saturating_add(Durati
 /// Which part of the acquire timeout may be spent on waiting for a place; the rest is for opening a connection. Whoever
 /// waits longer is told that the database is not available.
 const PLACE_WAIT_PART: f64 = 0.3;
+/// For so long after a connection broke the wait for a place is the whole acquire timeout: the server has ended sessions or
+/// restarted, places are taken by those who connect again, and soon there will be enough.
+const RECOVERY: Duration = Duration::from_secs(5);
 /// How many may wait for each connection that there may be. Whoever comes after them is told at once.
 const WAITERS_PER_CONNECTION: usize = 16;
 
@@ -36,7 +39,9 @@ pub(crate) struct Pool {
     pool: PgPool,
     places: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
-    place_wait_max: Duration,
+    acquire_timeout: Duration,
+    /// When a connection broke the last time.
+    broke_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Pool {
@@ -48,7 +53,8 @@ impl Pool {
             waiters: Arc::new(Semaphore::new(
                 connections.saturating_mul(WAITERS_PER_CONNECTION),
             )),
-            place_wait_max: acquire_timeout.mul_f64(PLACE_WAIT_PART),
+            acquire_timeout,
+            broke_at: Arc::default(),
         }
     }
 
@@ -66,7 +72,7 @@ impl Pool {
                     .try_acquire()
                     .map_err(|_| Error::PoolTimedOut)?;
                 let place = Arc::clone(&self.places).acquire_owned();
-                tokio::time::timeout(self.place_wait_max, place)
+                tokio::time::timeout(self.place_wait_max(), place)
                     .await
                     .map_err(|_| Error::PoolTimedOut)?
                     .map_err(|_| Error::PoolClosed)?
@@ -75,9 +81,23 @@ impl Pool {
         Ok(Conn(Guarded {
             conn: Some(self.pool.acquire().await?),
             state: State::Idle,
+            broke_at: Arc::clone(&self.broke_at),
             _place: place,
         }))
     }
+
+    fn place_wait_max(&self) -> Duration {
+        let broke_at = *lock(&self.broke_at);
+        if broke_at.is_some_and(|at| at.elapsed() < RECOVERY) {
+            self.acquire_timeout
+        } else {
+            self.acquire_timeout.mul_f64(PLACE_WAIT_PART)
+        }
+    }
+}
+
+fn lock(at: &Mutex<Option<Instant>>) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    at.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A connection on loan. It goes back to the pool when it is dropped, unless a statement of it was given up half-way or
@@ -104,6 +124,7 @@ impl DerefMut for Conn {
 pub struct Guarded {
     conn: Option<PoolConnection<Postgres>>,
     state: State,
+    broke_at: Arc<Mutex<Option<Instant>>>,
     _place: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -137,7 +158,9 @@ impl State {
 impl Guarded {
     /// What is dropped closes its connection instead of giving it back.
     pub(crate) fn close_when_dropped(&mut self) {
-        self.state = State::Broken;
+        if self.state == State::Idle {
+            self.state = State::Busy;
+        }
     }
 }
 
@@ -159,6 +182,9 @@ impl DerefMut for Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        if self.state == State::Broken {
+            *lock(&self.broke_at) = Some(Instant::now());
+        }
         if self.state != State::Idle
             && let Some(conn) = self.conn.take()
         {

@@ -11,8 +11,8 @@ mod migrate;
 mod system;
 mod tenant;
 
-pub use answered::answered;
-pub use connect::{Connect, ConnectError, is_passing};
+pub use answered::{answered, reconnected};
+pub use connect::{Connect, ConnectError, is_broken, is_passing};
 pub use guarded::{Conn, Guarded};
 pub use migrate::{MIGRATOR, MigrateError, migrate};
 pub use system::SystemDb;

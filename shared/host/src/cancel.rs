@@ -111,7 +111,7 @@ pub(crate) async fn by_handle(ctx: Ctx, stops: Stops, hold: Hold) -> Result<(), 
             again(|| queue.cancel_again(hold, &why)).await
         }
     };
-    if !matches!(report, CancelReport::Applied) {
+    if !matches!(report, CancelReport::Applied) && recorded != Some(FinishReport::Stale) {
         ctx.metrics().stopped(ctx.function(), Stopped::Failed);
     }
     let job = hold.job.0;

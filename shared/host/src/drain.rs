@@ -33,6 +33,8 @@ use crate::{Ctx, Job, Outcome, Routes, TaskError, presence};
 
 /// Wake-ups that one process holds at a time. More of them could not claim more.
 const WAKEUPS_MAX: usize = 64;
+/// How long a wake-up waits for the claim of another. A claim takes milliseconds.
+const CLAIM_WAIT_MAX: Duration = Duration::from_millis(900);
 /// When a wake-up that could not be served may be repeated, in seconds.
 const RETRY_AFTER_SECS: &str = "2";
 
@@ -121,6 +123,8 @@ enum Claimed {
     Nothing,
     /// There is no room for more.
     Full,
+    /// The claim before this one takes too long.
+    Slow,
 }
 
 impl Worker {
@@ -238,18 +242,27 @@ impl Worker {
             let wait = match self.claim(&ctx, came, slice_end).await {
                 Ok(Claimed::Jobs(jobs, claimed_at)) => {
                     looks.found();
-                    let suspects = self.suspects(&ctx, &jobs).await;
-                    for job in jobs {
-                        let mut place = self.place(job.hold, claimed_at, ctx.timing().lease);
-                        if suspects.contains(&job.hold.job) {
+                    let lease = ctx.timing().lease;
+                    let mut places: Vec<Place> = jobs
+                        .iter()
+                        .map(|job| self.place(job.hold, claimed_at, lease))
+                        .collect();
+                    for suspect in self.suspects(&ctx, &jobs).await {
+                        let found = jobs.iter().position(|job| job.hold.job == suspect);
+                        if let Some(place) = found.and_then(|at| places.get_mut(at)) {
                             place.alone = Some(Alone::new(&self.shared));
                         }
+                    }
+                    for (job, place) in jobs.into_iter().zip(places) {
                         running.spawn(attempt::attempt(self.clone(), ctx.clone(), job, place));
                     }
                     continue;
                 }
+                Ok(Claimed::Slow) if running.is_empty() => {
+                    return later("the database is slow; the wake-up may be repeated");
+                }
                 // What ends makes room, and may free its lane.
-                Ok(Claimed::Full) => None,
+                Ok(Claimed::Full | Claimed::Slow) => None,
                 Ok(Claimed::Nothing) => match looks.nothing(!running.is_empty()) {
                     Some(wait) => Some(wait),
                     None => break,
@@ -288,9 +301,10 @@ impl Worker {
             empty_at = self.shared.claiming.lock() => empty_at,
             () = ctx.stopping().cancelled() => return Ok(Claimed::Full),
             () = tokio::time::sleep_until(slice_end) => return Ok(Claimed::Full),
+            () = tokio::time::sleep(CLAIM_WAIT_MAX) => return Ok(Claimed::Slow),
         };
+        // What runs may have freed a lane since.
         if empty_at.is_some_and(|at| at > came) && self.shared.held.load(Ordering::Relaxed) == 0 {
-            *empty_at = None;
             return Ok(Claimed::Nothing);
         }
         let held = self.shared.held.load(Ordering::Relaxed);

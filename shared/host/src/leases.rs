@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::JobId;
-use queue::Hold;
+use queue::{Beat, Hold};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -107,24 +107,8 @@ impl Leases {
             };
             match answer {
                 Some(Ok(beats)) => {
-                    let mut held = self.lock();
-                    for beat in beats {
-                        // It may have ended and been claimed again while the question was on its way.
-                        let Some(entry) = held
-                            .get_mut(&beat.job)
-                            .filter(|entry| holds.contains(&entry.hold))
-                        else {
-                            continue;
-                        };
-                        if !beat.held {
-                            entry.lost.cancel();
-                        } else if beat.cancel {
-                            entry.until = asked_at + usable(lease);
-                            entry.cancelled.cancel();
-                        } else {
-                            entry.until = asked_at + usable(lease);
-                        }
-                    }
+                    self.heed(ctx, &holds, beats, asked_at + usable(lease))
+                        .await
                 }
                 None => tracing::warn!(
                     "the database did not answer a heartbeat for {} leases in time",
@@ -143,34 +127,60 @@ impl Leases {
                 held.lost.cancel();
             }
         }
-        self.say_that_we_heard(ctx).await;
     }
 
-    /// Puts on record which cancels have arrived here; what cannot be said now is said with the next heartbeat.
-    async fn say_that_we_heard(&self, ctx: &Ctx) {
-        let heard: Vec<Hold> = self
-            .lock()
-            .values()
-            .filter(|held| held.cancelled.is_cancelled() && !held.heard)
-            .map(|held| held.hold)
-            .collect();
-        if heard.is_empty() {
-            return;
-        }
-        let answer = tokio::select! {
-            answer = ctx.queue().hear_cancels(&heard) => answer,
-            () = self.first_end() => return,
-        };
-        match answer {
-            Ok(_) => {
-                for held in self.lock().values_mut() {
-                    held.heard |= heard.contains(&held.hold);
+    /// What was asked about is held until then, or lost, or to stop.
+    async fn heed(&self, ctx: &Ctx, holds: &[Hold], beats: Vec<Beat>, until: Instant) {
+        let mut to_stop = Vec::new();
+        {
+            let mut held = self.lock();
+            for beat in beats {
+                // It may have ended and been claimed again while the question was on its way.
+                let Some(entry) = held
+                    .get_mut(&beat.job)
+                    .filter(|entry| holds.contains(&entry.hold))
+                else {
+                    continue;
+                };
+                if !beat.held {
+                    entry.lost.cancel();
+                    continue;
+                }
+                entry.until = until;
+                if beat.cancel && !entry.heard {
+                    to_stop.push(entry.hold);
                 }
             }
-            Err(error) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "that a cancel was heard could not be recorded yet"
-            ),
+        }
+        if to_stop.is_empty() {
+            return;
+        }
+        // First on record, then to the handler, which may be done with its job at once.
+        let heard = self.say_that_we_heard(ctx, &to_stop).await;
+        let mut held = self.lock();
+        for entry in held.values_mut() {
+            if to_stop.contains(&entry.hold) {
+                entry.heard = heard;
+                entry.cancelled.cancel();
+            }
+        }
+    }
+
+    /// Puts on record which cancels have arrived here. False when that is to be said again with the next heartbeat.
+    async fn say_that_we_heard(&self, ctx: &Ctx, holds: &[Hold]) -> bool {
+        let answer = tokio::select! {
+            answer = ctx.queue().hear_cancels(holds) => answer,
+            () = self.first_end() => return false,
+        };
+        match answer {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "that a cancel was heard could not be recorded yet"
+                );
+                false
+            }
         }
     }
 

@@ -1,6 +1,11 @@
 //! The drain against a real Postgres, and the server against clients that do not behave.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "host/cancel.rs"]
+mod cancel;
+#[path = "host/pressure.rs"]
+mod pressure;
+
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -29,6 +34,8 @@ use uuid::Uuid;
 /// Whatever is waited for comes before this or not at all.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(2);
+/// For so long a handler keeps its thread that never yields.
+const BLOCKED: Duration = Duration::from_secs(3);
 
 const POLICY: TaskPolicy = TaskPolicy {
     slots: 4,
@@ -59,6 +66,9 @@ const HASTY: Function = Function {
 struct Spec {
     act: Act,
     mark: String,
+    /// What is said when somebody wants to stop its work outside.
+    #[serde(default)]
+    answer: String,
 }
 
 #[derive(Debug, Deserialize, Clone, Copy)]
@@ -71,6 +81,12 @@ enum Act {
     Obey,
     /// Goes on when its gate is opened.
     Gate,
+    /// Keeps its thread.
+    Block,
+    /// Leaves something running outside …
+    Outside,
+    /// … but begins with it only when it is told to stop.
+    OutsideTooLate,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -125,6 +141,12 @@ async fn run(_: host::Ctx, job: Job<Spec>) -> Result<Outcome, TaskError> {
         Act::Gate => {
             until(|| async { count(&present.0, |count| count.open) }).await;
         }
+        Act::Block => std::thread::sleep(BLOCKED),
+        Act::Outside => return Ok(cancel::outside(&job)),
+        Act::OutsideTooLate => {
+            job.cancelled().cancelled().await;
+            return Ok(cancel::outside(&job));
+        }
     }
     Ok(Outcome::Done)
 }
@@ -159,6 +181,14 @@ fn env(url: &str) -> Env {
 }
 
 async fn world(function: Function) -> World {
+    world_with(function, &Resources::new().unwrap(), |env| env).await
+}
+
+async fn world_with(
+    function: Function,
+    resources: &Resources,
+    settings: impl FnOnce(Env) -> Env,
+) -> World {
     let db = testkit::database().await;
     let owner = db.pool(None).await;
     let tenant = Uuid::new_v4();
@@ -175,7 +205,7 @@ async fn world(function: Function) -> World {
     })
     .unwrap();
     let function = function
-        .mount(&env(&db.owner_url()), &Resources::new().unwrap())
+        .mount(&settings(env(&db.owner_url())), resources)
         .unwrap();
     World {
         _db: db,
@@ -207,7 +237,11 @@ fn event(ty: &str, data: String) -> Request<Body> {
 
 impl World {
     async fn add(&self, act: &str) -> JobId {
-        let payload = serde_json::json!({"act": act, "mark": self.mark});
+        self.add_answering(act, "").await
+    }
+
+    async fn add_answering(&self, act: &str, answer: &str) -> JobId {
+        let payload = serde_json::json!({"act": act, "mark": self.mark, "answer": answer});
         let task = self.function.ctx.function();
         let job = NewJob::new(self.tenant, task, &payload);
         self.queue.add(&job).await.unwrap().job()

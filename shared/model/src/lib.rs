@@ -21,8 +21,8 @@ pub use id::{
     TriggerId, WorkloadId,
 };
 pub use job::{
-    CancelOutcome, DEPTH_MAX, FinishReport, JobCancelRequested, JobQueued, JobState, JobUpdate, KeyMode, LogLine,
-    LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
+    CancelOutcome, DEPTH_MAX, FinishReport, JobCancelRequested, JobQueued, JobState, JobUpdate,
+    KeyMode, LogLine, LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
 };
 pub use role::{DatabaseRole, Role, UnknownRole};
 pub use trigger::{GitTrigger, TriggerKind, UnknownKind, Vendor};

@@ -114,7 +114,7 @@ async fn write(db: &SystemDb, group: Vec<Asked>) {
         .map(|asked| (asked.row, asked.tell))
         .unzip();
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-    let failed = match accept(db, &rows).await {
+    let failed = match accept_once(db, &rows).await {
         Ok(stored) => {
             for (id, tell) in ids.iter().zip(tells) {
                 let found = stored.iter().find(|(stored, _)| stored == id);
@@ -148,6 +148,50 @@ async fn write(db: &SystemDb, group: Vec<Asked>) {
                 .ok_or(sqlx::Error::RowNotFound)
         }))
         .ok();
+    }
+}
+
+/// A group whose connection broke is there as a whole or not at all: which of them is looked up before it is written again.
+async fn accept_once(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx::Error> {
+    let again = std::sync::atomic::AtomicBool::new(false);
+    database::reconnected(|| async {
+        if again.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            let stored = already(db, rows).await?;
+            if !stored.is_empty() {
+                return Ok(stored);
+            }
+        }
+        accept(db, rows).await
+    })
+    .await
+}
+
+/// Those of these deliveries that are stored.
+async fn already(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx::Error> {
+    let tenants: Vec<Uuid> = rows.iter().map(|row| row.database_id).collect();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let rows = sqlx::query!(
+        r#"
+        select d.id, d.verdict::text as "verdict!", d.first_id
+        from unnest($1::uuid[], $2::uuid[]) as asked (database_id, id)
+        join switchyard.deliveries d on d.database_id = asked.database_id and d.id = asked.id
+        "#,
+        &tenants,
+        &ids
+    )
+    .fetch_all(&mut *db.acquire().await?)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, outcome(&row.verdict, row.first_id)))
+        .collect())
+}
+
+fn outcome(verdict: &str, first: Option<Uuid>) -> Stored {
+    match (verdict, first.map(DeliveryId::from)) {
+        ("duplicate", Some(first)) => Stored::Duplicate { first },
+        ("conflict", Some(first)) => Stored::Conflict { first },
+        _ => Stored::AsGiven,
     }
 }
 
@@ -206,13 +250,6 @@ async fn accept(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx
     .await?;
     Ok(stored
         .into_iter()
-        .map(|row| {
-            let stored = match (row.verdict.as_str(), row.first_id.map(DeliveryId::from)) {
-                ("duplicate", Some(first)) => Stored::Duplicate { first },
-                ("conflict", Some(first)) => Stored::Conflict { first },
-                _ => Stored::AsGiven,
-            };
-            (row.id, stored)
-        })
+        .map(|row| (row.id, outcome(&row.verdict, row.first_id)))
         .collect())
 }

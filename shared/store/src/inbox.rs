@@ -174,15 +174,18 @@ impl Store {
         keyring: &Keyring,
         id: TriggerId,
     ) -> Result<Option<InboxTrigger>, InboxError> {
-        let row = sqlx::query!(
-            r#"
-            select database_id, kind, secret, secret_previous
-            from switchyard.triggers
-            where id = $1
-            "#,
-            id.uuid()
-        )
-        .fetch_optional(&mut *self.db.acquire().await?)
+        let row = database::reconnected(|| async {
+            sqlx::query!(
+                r#"
+                select database_id, kind, secret, secret_previous
+                from switchyard.triggers
+                where id = $1
+                "#,
+                id.uuid()
+            )
+            .fetch_optional(&mut *self.db.acquire().await?)
+            .await
+        })
         .await?;
         let tenant = TenantId::from(row.as_ref().map_or(Uuid::nil(), |row| row.database_id));
         let open = |column, sealed: Option<Vec<u8>>| -> Result<_, InboxError> {

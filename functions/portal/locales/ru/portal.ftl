@@ -336,7 +336,8 @@ lane-approvals =
     { $count ->
         [one] { $count } ждёт одобрения
         [few] { $count } ждут одобрения
-       *[many] { $count } ждут одобрения
+        [many] { $count } ждут одобрения
+       *[other] { $count } ждут одобрения
     }
 limit-in-flight = { $running } из { $most } выполняется
 limit-rate = { $rate } в секунду

@@ -1,7 +1,10 @@
 //! The portal as it is served, on a database: who sees what, who may change what, and streams that miss nothing.
 
+mod queue;
+
 use std::time::Duration;
 
+use ::queue::{Hold, Queue};
 use axum::Router;
 use axum::body::Body;
 use database::{Connect, SystemDb, TenantDb};
@@ -12,7 +15,6 @@ use model::{
     Check, Clause, DatabaseRole, DeliveryId, EventId, GitTrigger, Host, JobId, LogLine, LogStream,
     Role, SourceKind, TenantId, WorkloadId,
 };
-use queue::{Hold, Queue};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, json};
 use sqlx::PgPool;

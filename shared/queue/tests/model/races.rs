@@ -323,33 +323,3 @@ async fn the_start_of_a_queued_job_counts_for_its_own_task() {
         .await;
     assert_eq!(counted, 1, "a job of the task runs");
 }
-
-#[tokio::test]
-async fn two_who_add_to_sleeping_lanes_in_opposite_order_both_succeed() {
-    let race = Race::new().await;
-    race.add("model-0", "").await;
-    race.add("model-1", "").await;
-    race.execute(
-        "select switchyard.settle_job(database_id, id, 'dead', 'a person') from switchyard.jobs",
-    )
-    .await;
-    race.execute("update switchyard.lanes set active = false, priorities = '{}', fronts = '{}'")
-        .await;
-    let add = |task: &str| {
-        format!(
-            "select switchyard.add_job('{}', '{task}', '{{\"n\": 1}}')",
-            race.tenant()
-        )
-    };
-    let mut one = race.session().await;
-    let mut two = race.session().await;
-    run(&mut one, &format!("begin; {}", add("model-0"))).await;
-    run(&mut two, &format!("begin; {}", add("model-1"))).await;
-    let (then_one, then_two) = (
-        format!("{}; commit", add("model-1")),
-        format!("{}; commit", add("model-0")),
-    );
-    futures::join!(run(&mut one, &then_one), run(&mut two, &then_two));
-    let mut worker = race.session().await;
-    assert_eq!(claim(&mut worker, "model-0,model-1", 10, "").await.len(), 4);
-}
