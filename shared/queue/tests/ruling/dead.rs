@@ -16,9 +16,12 @@ impl World {
     async fn die(&self, tenant: TenantId, task: &str, count: i32, reason: &str) -> Vec<JobId> {
         self.add_many(tenant, task, count).await;
         let mut jobs = Vec::new();
-        for job in self.claim(task, count).await {
-            self.finish_as(job.hold, Ended::Dead, Some(reason)).await;
-            jobs.push(job.hold.job);
+        // A claim may bring fewer than it could.
+        while jobs.len() < usize::try_from(count).unwrap() {
+            for job in self.claim(task, count).await {
+                self.finish_as(job.hold, Ended::Dead, Some(reason)).await;
+                jobs.push(job.hold.job);
+            }
         }
         jobs
     }
