@@ -2,7 +2,6 @@
 
 mod adding_a_task;
 mod browser;
-mod chaos;
 mod cli;
 mod external;
 mod harness;
