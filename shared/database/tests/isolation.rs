@@ -65,6 +65,7 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
         "insert into switchyard.pauses (kind, database_id, task, by_whom) values ('pause', $T, 'still', 'somebody')",
         "insert into switchyard.audit (database_id, by_whom, deed) values ($T, 'somebody', 'pause')",
         "insert into switchyard.executor_defaults (database_id, executor, set_by) values ($T, 'knative', 'somebody')",
+        "insert into switchyard.tasks (name) values ('theirs') on conflict do nothing",
         "insert into switchyard.tenant_urls (database_id, task, url, set_by) values ($T, 'theirs', 'https://x.test/', 'me')",
         "insert into switchyard.decisions (database_id, event_id, binding_id, matched, clause)
             values ($T, $T, $T, false, 'branch')",

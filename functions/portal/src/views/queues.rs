@@ -60,10 +60,11 @@ pub fn lanes(reader: &Reader, view: &LanesPage) -> Markup {
         section: Section::Queue,
         live_href: None,
     };
+    // What stands still beyond the lanes that are listed.
     let everything: Vec<_> = view
         .pauses
         .iter()
-        .filter(|pause| pause.task.is_none() && pause.queue.is_none())
+        .filter(|pause| !view.rows.iter().any(|lane| concerns(pause, lane)))
         .collect();
     let main = html! {
         header class="page-head" {
@@ -170,17 +171,21 @@ fn in_flight(reader: &Reader, lane: &Lane) -> Markup {
     }
 }
 
-/// What keeps a lane from going on: pauses, drains, limits.
-fn standings(reader: &Reader, view: &LanesPage, lane: &Lane) -> Markup {
-    let language = reader.language;
-    let concerned = |pause: &&Pause| match (&pause.task, &pause.queue) {
+/// Whether a pause is about this lane alone, or about its task.
+fn concerns(pause: &Pause, lane: &Lane) -> bool {
+    match (&pause.task, &pause.queue) {
         (_, Some(queue)) => lane.queue.as_ref() == Some(queue),
         (Some(task), None) => *task == lane.task,
         (None, None) => false,
-    };
+    }
+}
+
+/// What keeps a lane from going on: pauses, drains, limits.
+fn standings(reader: &Reader, view: &LanesPage, lane: &Lane) -> Markup {
+    let language = reader.language;
     html! {
         ul class="became" {
-            @for pause in view.pauses.iter().filter(concerned) { li { (stands(reader, view, pause)) } }
+            @for pause in view.pauses.iter().filter(|pause| concerns(pause, lane)) { li { (stands(reader, view, pause)) } }
             @for limit in view.limits.iter().filter(|limit| limit.task.as_ref().is_none_or(|task| *task == lane.task)) {
                 li class="quiet" {
                     @if let Some(most) = limit.in_flight_max {
@@ -203,6 +208,7 @@ fn stands(reader: &Reader, view: &LanesPage, pause: &Pause) -> Markup {
     };
     html! {
         (chip(tone, symbol, &label))
+        @if let Some(name) = pause.queue.as_ref().or(pause.task.as_ref()) { " " span class="tag" { (name) } }
         " "
         span class="quiet" {
             (language.rich("pause-by", &[("name", html! { (pause.by) }), ("when", ago(reader, pause.at))]))

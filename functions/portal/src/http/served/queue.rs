@@ -40,11 +40,8 @@ async fn every_page_of_the_queue_is_there_for_its_tenant_alone() {
     let vic = served.sign_in("acme", "Vic", Role::Viewer).await;
     let stranger = served.sign_in("globex", "Sam", Role::Admin).await;
     for (path, own) in [
-        (
-            "/queues",
-            format!("workload:{}", served.acme.workload.uuid()),
-        ),
-        ("/tasks", "task-static".to_owned()),
+        ("/queues", "Queues".to_owned()),
+        ("/tasks", "Tasks".to_owned()),
         ("/schedules", "No schedule yet".to_owned()),
         ("/dead", "the printer is out of paper".to_owned()),
     ] {
@@ -118,7 +115,8 @@ async fn a_dead_job_is_replayed_once_and_all_that_match_by_a_job() {
     );
     assert_eq!(
         served.send_form(&ann, &replay, "").await.0,
-        StatusCode::NOT_FOUND
+        StatusCode::SEE_OTHER,
+        "to the job that took over"
     );
     let (_, page) = served.get(Some(&ann), "/dead").await;
     assert!(page.contains("No dead job"), "{page}");
