@@ -264,14 +264,16 @@ async fn a_stale_release_and_a_newer_job_with_the_key_do_not_wait_for_each_other
         race.tenant()
     );
     let release = format!("select switchyard.release_jobs(array[{job}::bigint], array[1::bigint])");
+    let is_released = Cell::new(false);
     futures::join!(
         run(&mut adder, &add),
         async {
             race.until_waiting(1).await;
             run(&mut worker, &release).await;
+            is_released.set(true);
         },
         async {
-            race.until_waiting(2).await;
+            race.until(|| is_released.get(), 2).await;
             run(&mut first, "rollback").await;
         }
     );
