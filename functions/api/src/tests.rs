@@ -240,6 +240,7 @@ async fn what_is_the_tenants_own_is_read() {
         (&json!("queued"), &json!({"x": 1}))
     );
     assert!(job["wait"]["for"].is_string(), "{job}");
+    assert!(job["reasons"][0]["why"].is_string(), "{job}");
     assert!(job["events"].is_array(), "{job}");
     let (_, delivery) = it
         .get(&acme.token, &format!("/deliveries/{}", acme.delivery))
