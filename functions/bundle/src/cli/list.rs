@@ -55,8 +55,13 @@ fn row(function: &Function, manifests: &Manifests) -> Row {
     let services = manifests
         .services
         .iter()
-        .filter(|service| service.name == function.name && !service.cluster_local)
-        .map(|_| "requests from outside".to_owned());
+        .filter(|service| service.name == function.name)
+        .filter_map(|service| match (service.cluster_local, function.kind) {
+            (false, _) => Some("requests from outside".to_owned()),
+            (true, Kind::Service) => Some("requests from inside the cluster".to_owned()),
+            // What a Trigger or a clock sends.
+            (true, _) => None,
+        });
     let triggers = manifests
         .triggers
         .iter()
