@@ -66,6 +66,12 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
         "insert into switchyard.audit (database_id, by_whom, deed) values ($T, 'somebody', 'pause')",
         "insert into switchyard.executor_defaults (database_id, executor, set_by) values ($T, 'knative', 'somebody')",
         "insert into switchyard.tasks (name) values ('theirs') on conflict do nothing",
+        "with made as (
+            insert into switchyard.schedules (database_id, task, schedule_info) values ($T, 'task', '\"@daily\"')
+            returning id, database_id
+         )
+         insert into switchyard.schedule_ticks (schedule_id, tick, database_id, outcome, ticks)
+         select id, now(), database_id, 'missed', 1 from made",
         "insert into switchyard.tenant_urls (database_id, task, url, set_by) values ($T, 'theirs', 'https://x.test/', 'me')",
         "insert into switchyard.decisions (database_id, event_id, binding_id, matched, clause)
             values ($T, $T, $T, false, 'branch')",
@@ -390,7 +396,7 @@ async fn the_system_changes_jobs_through_functions_alone() {
         "create table switchyard.mine ()",
         // What is beneath the functions cannot be called around them.
         "select switchyard.lane_of('$T', 'new-task', null)",
-        "select switchyard.leave_lane(id) from switchyard.lanes",
+        "select switchyard.leave_lanes(array[id]) from switchyard.lanes",
         "select switchyard.end_job(j, 'succeeded', null, null) from switchyard.jobs j",
         "select switchyard.requeue_job(j, now(), 0, null, true) from switchyard.jobs j",
         "select switchyard.held_job(id, epoch) from switchyard.jobs",
