@@ -396,7 +396,7 @@ async fn the_system_changes_jobs_through_functions_alone() {
         "create table switchyard.mine ()",
         // What is beneath the functions cannot be called around them.
         "select switchyard.lane_of('$T', 'new-task', null)",
-        "select switchyard.leave_lanes(array[id]) from switchyard.lanes",
+        "select switchyard.look_at_head(id) from switchyard.lanes",
         "select switchyard.end_job(j, 'succeeded', null, null) from switchyard.jobs j",
         "select switchyard.requeue_job(j, now(), 0, null, true) from switchyard.jobs j",
         "select switchyard.held_job(id, epoch) from switchyard.jobs",
