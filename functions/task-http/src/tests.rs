@@ -440,24 +440,31 @@ async fn a_function_that_dies_in_the_middle_is_noticed_at_once() {
         ))
         .await;
     let job = world.job().await;
+    // Each time: the wait before the next try may be next to nothing.
     let dies = async {
-        let (mut stream, _) = listener.accept().await.expect("a connection");
-        let mut request = [0; 4096];
-        stream.read(&mut request).await.expect("a request");
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 4096];
+            stream.read(&mut request).await.expect("a request");
+        }
     };
     let begun = std::time::Instant::now();
-    tokio::join!(world.wake(), dies);
+    tokio::select! {
+        _ = world.wake() => {}
+        () = dies => {}
+    }
     assert!(begun.elapsed() < Duration::from_secs(5));
     let (state, reason, _) = world.row(job).await;
     assert_eq!(state, JobState::Queued);
     let reason = reason.expect("it says why");
     assert!(reason.contains("did not answer"), "{reason}");
-    assert_eq!(world.attempts(job).await, 1);
-    let line: String = sqlx::query_scalar("select line from switchyard.job_logs where job_id = $1")
-        .bind(job.0)
-        .fetch_one(&world.rows)
-        .await
-        .expect("one line tells of it");
+    assert!(world.attempts(job).await >= 1);
+    let line: String =
+        sqlx::query_scalar("select line from switchyard.job_logs where job_id = $1 limit 1")
+            .bind(job.0)
+            .fetch_one(&world.rows)
+            .await
+            .expect("one line tells of it");
     assert!(line.starts_with("POST 127.0.0.1:"), "{line}");
 }
 
