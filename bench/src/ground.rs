@@ -120,11 +120,6 @@ impl Ground {
         self.folder.path().join("master-key")
     }
 
-    /// The folder in which everything of it is.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// The folder for blobs, as a URL.
     pub fn blobs_url(&self) -> String {
         format!("file://{}", self.folder.path().join("blobs").display())

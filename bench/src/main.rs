@@ -1,8 +1,8 @@
 //! Measures the figures that the project promises, all in one run on one machine with default durability.
 
-mod chaos;
 mod conditions;
 mod ground;
+mod harm;
 mod jobs;
 mod load;
 mod peers;
@@ -21,9 +21,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::chaos::Fault;
 use crate::conditions::Conditions;
 use crate::ground::{Ground, Place};
+use crate::harm::Fault;
 use crate::report::Figure;
 
 /// Measures the figures that the project promises. Without rows: all of them.
@@ -129,7 +129,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
             }
         }
         Some(Instead::Chaos { faults }) => {
-            figures.extend(chaos::run(place, all_unless_named(faults)).await?);
+            figures.extend(harm::run(place, all_unless_named(faults)).await?);
         }
     }
     conditions.end()?;

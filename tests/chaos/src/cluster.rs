@@ -201,6 +201,15 @@ impl Cluster {
         self.process("relay", &settings).await
     }
 
+    /// A relay of another broker's, to this address; it ends with what is returned.
+    pub async fn relay_of(&mut self, broker: &str, sink: &str) -> Process {
+        let settings = [
+            ("RELAY_BROKER", broker.to_owned()),
+            ("K_SINK", sink.to_owned()),
+        ];
+        self.process("relay", &settings).await
+    }
+
     /// `kill -9` of the relay and of all reconcilers.
     pub fn kill_relay_and_reconcilers(&mut self) {
         drop(self.relay.take());

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use cluster::Cluster;
-pub use ledger::{Books, Effect, Ledger};
+pub use ledger::{Books, Effect, Ledger, What};
 pub use task::{Act, FUNCTION};
 
 /// With what a fault is tried.

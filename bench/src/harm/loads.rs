@@ -1,4 +1,4 @@
-//! Too much of something: 20 and 24 of the table.
+//! Too much of something: what is measured of 20, and 24 of the table.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_millis(100);
 const SLOTS: i32 = 8;
 const WORK: Duration = Duration::from_millis(5);
 
-/// 20: a million queued jobs of one tenant, and one now and then of another.
+/// 20: a million queued jobs of one tenant, and one now and then of another; how long claims take meanwhile.
 pub async fn noisy_tenant(place: Place<'_>) -> anyhow::Result<Vec<Figure>> {
     let ground = place.ground().await?;
     let tenants = ground.tenants(2).await?;
