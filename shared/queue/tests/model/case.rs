@@ -69,6 +69,8 @@ impl<'a> Case<'a> {
                 // It waits for what the open transaction holds: let that end first.
                 Err(Wrong::Refused(error)) if is_lock_timeout(&error) && self.open.is_some() => {
                     self.close(true).await?;
+                    // What it added is there from now on.
+                    self.compare().await?;
                 }
                 other => {
                     other?;
