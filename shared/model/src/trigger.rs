@@ -56,6 +56,14 @@ pub enum Vendor {
     Forgejo,
     /// Gogs.
     Gogs,
+    /// GitLab, gitlab.com or self-managed.
+    Gitlab,
+    /// Bitbucket Cloud.
+    Bitbucket,
+    /// Bitbucket Data Center and Server.
+    BitbucketDataCenter,
+    /// Azure DevOps Services and Server.
+    AzureDevops,
 }
 
 impl Vendor {
@@ -67,6 +75,10 @@ impl Vendor {
             Self::Gitea => "gitea",
             Self::Forgejo => "forgejo",
             Self::Gogs => "gogs",
+            Self::Gitlab => "gitlab",
+            Self::Bitbucket => "bitbucket",
+            Self::BitbucketDataCenter => "bitbucket_data_center",
+            Self::AzureDevops => "azure_devops",
         }
     }
 }

@@ -9,9 +9,10 @@
 //! ```
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -19,20 +20,26 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::{
-    BadSignature, Delivery, Normalised, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Which,
-};
+use crate::{BadSignature, Delivery, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Which};
 
 /// The secret of every delivery that is made here.
 pub const SECRET: &str = "the trigger's secret";
 
+/// When every delivery that is made here comes in: 2026-11-21 18:00 UTC.
+pub const RECEIVED_AT: DateTime<Utc> =
+    DateTime::from_timestamp_secs(1_795_284_000).expect("a date");
+
 /// How a sender speaks, for making its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialect {
-    /// Headers besides the content type, given an event's name and a signature's 64 digits.
-    pub headers: fn(&str, &str) -> Vec<(&'static str, String)>,
-    /// What it signs when it sends a form.
-    pub form_signs: Signed,
+    /// Headers that say who sends it and what happened, given an event's name; without the proof.
+    pub headers: fn(&str) -> Vec<(&'static str, String)>,
+    /// The proof: headers, given a secret and the bytes that are signed.
+    pub proof: fn(&str, &[u8]) -> Vec<(&'static str, String)>,
+    /// Whether the proof is over the body; a token is not.
+    pub signs_body: bool,
+    /// What it signs when it sends a form, if it ever does.
+    pub form_signs: Option<Signed>,
 }
 
 /// Runs every check over the fixtures of a vendor's crate.
@@ -103,11 +110,14 @@ pub fn reads_as_recorded<V: Vendor>(dialect: Dialect, folder: &str) {
 /// # Panics
 /// When one does not.
 pub fn form_reads_alike<V: Vendor>(dialect: Dialect, folder: &str) {
+    let Some(form_signs) = dialect.form_signs else {
+        return;
+    };
     for fixture in fixtures(folder) {
         let text = str::from_utf8(&fixture.payload).expect("fixtures are UTF-8");
         let body = format!("payload={}", utf8_percent_encode(text, NON_ALPHANUMERIC));
         let body = Bytes::from(body.replace("%20", "+"));
-        let signed = match dialect.form_signs {
+        let signed = match form_signs {
             Signed::Body => &body,
             Signed::Payload => &fixture.payload,
         };
@@ -118,7 +128,7 @@ pub fn form_reads_alike<V: Vendor>(dialect: Dialect, folder: &str) {
             signed,
         );
         assert_eq!(
-            read::<V>(Delivery::new(headers, body)),
+            read::<V>(Delivery::new(headers, body, RECEIVED_AT)),
             read::<V>(json_delivery(dialect, &fixture)),
             "{}",
             fixture.path.display()
@@ -126,17 +136,32 @@ pub fn form_reads_alike<V: Vendor>(dialect: Dialect, folder: &str) {
     }
 }
 
-/// Each fixture, with any one byte changed under the old signature, must be refused.
+/// Each fixture, with any one byte changed under the old signature, must be refused. A scheme that does not sign the body
+/// has its proof changed instead.
 ///
 /// # Panics
 /// When one is accepted.
 pub fn flipped_byte_is_refused<V: Vendor>(dialect: Dialect, folder: &str) {
     for fixture in fixtures(folder) {
+        if !dialect.signs_body {
+            let mut wrong = SECRET.as_bytes().to_vec();
+            wrong[0] ^= 1;
+            let wrong = String::from_utf8(wrong).expect("a flipped letter is a letter");
+            let headers = proved(dialect, &fixture.event, &wrong, JSON, &fixture.payload);
+            let flipped = Delivery::new(headers, fixture.payload.clone(), RECEIVED_AT);
+            let refused = flipped.verify::<V>(&secrets()).map(|_| ());
+            assert!(
+                matches!(refused, Err(BadSignature::Mismatch(_))),
+                "{}: {refused:?}",
+                fixture.path.display()
+            );
+            continue;
+        }
         let whole = json_delivery(dialect, &fixture);
         for at in 0..fixture.payload.len() {
             let mut body = fixture.payload.to_vec();
             body[at] ^= 1;
-            let flipped = Delivery::new(whole.headers().clone(), Bytes::from(body));
+            let flipped = Delivery::new(whole.headers().clone(), Bytes::from(body), RECEIVED_AT);
             let refused = flipped.verify::<V>(&secrets()).map(|_| ());
             assert!(
                 matches!(refused, Err(BadSignature::Mismatch(_))),
@@ -165,15 +190,10 @@ pub fn only_its_secrets<V: Vendor>(dialect: Dialect, folder: &str) {
             assert!(matches!(verify(&wrong), Err(BadSignature::Mismatch(_))));
         }
         let mut unsigned = json_delivery(dialect, &fixture).headers().clone();
-        let signatures: Vec<HeaderName> = unsigned
-            .keys()
-            .filter(|name| name.as_str().contains("signature"))
-            .cloned()
-            .collect();
-        for name in signatures {
+        for (name, _) in (dialect.proof)(SECRET, &fixture.payload) {
             unsigned.remove(name);
         }
-        let refused = Delivery::new(unsigned, fixture.payload.clone())
+        let refused = Delivery::new(unsigned, fixture.payload.clone(), RECEIVED_AT)
             .verify::<V>(&secrets())
             .map(|_| ());
         assert!(
@@ -186,7 +206,7 @@ pub fn only_its_secrets<V: Vendor>(dialect: Dialect, folder: &str) {
 /// The headers of a payload sent as JSON, correctly signed.
 #[must_use]
 pub fn signed(dialect: Dialect, event: &str, payload: &[u8]) -> HeaderMap {
-    headers(dialect, event, "application/json", payload)
+    headers(dialect, event, JSON, payload)
 }
 
 /// The secrets of a trigger whose deliveries are signed here.
@@ -209,106 +229,7 @@ pub fn parse<V: Vendor>(
 ) -> Result<Parsed, ParseError> {
     let payload = Bytes::copy_from_slice(payload);
     let headers = signed(dialect, event, &payload);
-    read::<V>(Delivery::new(headers, payload))
-}
-
-/// Compares what a vendor makes of payloads that others recorded with what their own parser made of them: the
-/// reference, the commits, the repository and who did it. Other events must be read as ignored. `folder` is
-/// `<webhooks>/<name>`, beside an `INDEX.tsv` of vendor, file, event, whether there is an expectation, and its kind.
-/// Returns how many payloads were compared.
-///
-/// # Panics
-/// When they differ.
-pub fn agrees_with_others<V: Vendor>(dialect: Dialect, webhooks: &Path, name: &str) -> usize {
-    let index = fs::read_to_string(webhooks.join("INDEX.tsv")).expect("there is an index");
-    let mut compared = 0;
-    for row in index.lines().skip(1) {
-        let columns: Vec<_> = row.split('\t').collect();
-        let [vendor, file, event, expectation, kind] = columns[..] else {
-            panic!("a row of the index has five columns: {row:?}");
-        };
-        if vendor != name {
-            continue;
-        }
-        let path = webhooks.join(file);
-        let payload = fs::read(&path).expect("the index names files that are there");
-        let parsed = parse::<V>(dialect, event, &payload)
-            .unwrap_or_else(|error| panic!("{file} is refused: {error}"));
-        if expectation == "yes" && matches!(kind, "PushHook" | "TagHook") {
-            let golden = fs::read(webhooks.join(format!("{file}.golden"))).expect("it is there");
-            let golden: Value = serde_json::from_slice(&golden).expect("it is JSON");
-            agrees(file, &parsed, &golden);
-        } else {
-            assert!(
-                matches!(parsed, Parsed::Ignored { .. }),
-                "{file}: {parsed:?}"
-            );
-        }
-        compared += 1;
-    }
-    compared
-}
-
-/// What both sides say must be equal; what theirs leaves out is not looked at.
-fn agrees(file: &str, parsed: &Parsed, golden: &Value) {
-    let events = match parsed {
-        Parsed::Events(events) => events,
-        // One action, two deliveries: the other one is the push.
-        Parsed::Ignored { .. } if golden["Action"].is_string() => return,
-        Parsed::Ignored { .. } | Parsed::Ping => panic!("{file}: {parsed:?}"),
-    };
-    let [event] = &events[..] else {
-        panic!("{file}: one event is expected, not {events:?}");
-    };
-    let (reference, short, before, after, repository, pusher) = match event {
-        Normalised::Pushed(it) => (
-            &it.ref_name,
-            &it.branch,
-            &it.before,
-            &it.after,
-            &it.repository,
-            &it.pusher,
-        ),
-        Normalised::Tagged(it) => (
-            &it.ref_name,
-            &it.tag,
-            &it.before,
-            &it.after,
-            &it.repository,
-            &it.pusher,
-        ),
-    };
-    let zeros = "0".repeat(40);
-    let or_zeros =
-        |id: &Option<model::git::CommitId>| id.as_ref().map_or(zeros.clone(), ToString::to_string);
-    let path = format!(
-        "{}/{}",
-        golden["Repo"]["Namespace"].as_str().unwrap_or_default(),
-        golden["Repo"]["Name"].as_str().unwrap_or_default()
-    );
-    let said = [
-        ("Ref", golden["Ref"].as_str(), reference.clone()),
-        ("Ref.Name", golden["Ref"]["Name"].as_str(), short.clone()),
-        ("Ref.Sha", golden["Ref"]["Sha"].as_str(), or_zeros(after)),
-        ("Before", golden["Before"].as_str(), or_zeros(before)),
-        ("After", golden["After"].as_str(), or_zeros(after)),
-        (
-            "Commit.Sha",
-            golden["Commit"]["Sha"].as_str(),
-            or_zeros(after),
-        ),
-        ("Repo", Some(path.as_str()), repository.path.clone()),
-        (
-            "Sender.Login",
-            golden["Sender"]["Login"].as_str(),
-            pusher.clone().unwrap_or_default(),
-        ),
-    ];
-    for (field, theirs, ours) in said {
-        if let Some(theirs) = theirs {
-            assert_eq!(ours, theirs, "{file}: {field}");
-        }
-    }
+    read::<V>(Delivery::new(headers, payload, RECEIVED_AT))
 }
 
 fn read<V: Vendor>(delivery: Delivery<Raw>) -> Result<Parsed, ParseError> {
@@ -340,16 +261,25 @@ fn fixtures(folder: &str) -> Vec<Fixture> {
 
 fn json_delivery(dialect: Dialect, fixture: &Fixture) -> Delivery<Raw> {
     let headers = signed(dialect, &fixture.event, &fixture.payload);
-    Delivery::new(headers, fixture.payload.clone())
+    Delivery::new(headers, fixture.payload.clone(), RECEIVED_AT)
 }
 
+const JSON: &str = "application/json";
+
 fn headers(dialect: Dialect, event: &str, content_type: &str, signed: &[u8]) -> HeaderMap {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes a key of any length");
-    mac.update(signed);
-    let digits = hex::encode(mac.finalize().into_bytes());
-    let mut headers: HeaderMap = (dialect.headers)(event, &digits)
+    proved(dialect, event, SECRET, content_type, signed)
+}
+
+fn proved(
+    dialect: Dialect,
+    event: &str,
+    secret: &str,
+    content_type: &str,
+    signed: &[u8],
+) -> HeaderMap {
+    let mut headers: HeaderMap = (dialect.headers)(event)
         .into_iter()
+        .chain((dialect.proof)(secret, signed))
         .map(|(name, value)| {
             let name = HeaderName::from_static(name);
             (
@@ -361,4 +291,13 @@ fn headers(dialect: Dialect, event: &str, content_type: &str, signed: &[u8]) -> 
     let content_type = HeaderValue::from_str(content_type).expect("a header's value");
     headers.insert(CONTENT_TYPE, content_type);
     headers
+}
+
+/// The 64 digits of HMAC-SHA256, for a dialect's proof.
+#[must_use]
+pub fn digits(secret: &str, signed: &[u8]) -> String {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
+    mac.update(signed);
+    hex::encode(mac.finalize().into_bytes())
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use chrono::{DateTime, Utc};
 use host::{Ctx, Env, Routes, SettingsError};
 use model::{EventId, TenantId, TriggerId, TriggerKind};
 use store::inbox::{Accepted, NewDelivery, NewEvent, Rejection as StoredRejection, Stored};
@@ -20,6 +21,10 @@ pub fn routes<V: Vendor>(env: &Env) -> Result<Routes, SettingsError> {
 
 impl Inbox for Ctx {
     type Trigger = (TenantId, TriggerId);
+
+    fn now(&self) -> DateTime<Utc> {
+        Ctx::now(self)
+    }
 
     async fn trigger(&self, id: TriggerId) -> Result<Option<(Self::Trigger, Secrets)>, InboxError> {
         self.metrics().received(self.function());
@@ -100,7 +105,7 @@ impl Inbox for Ctx {
             headers: serde_json::to_value(&rejection.headers).map_err(failed)?,
         };
         let counted = self.store().count_rejection(&rejection).await;
-        counted.map(drop).map_err(unanswered)
+        counted.map_err(unanswered)
     }
 }
 

@@ -5,14 +5,16 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::printable;
+use crate::scheme::hmac;
 use crate::{
     BadSignature, HeaderProblem, HmacSha256, ParseError, Parsed, Secrets, Sender, Signed, Vendor,
-    Which, form, json, sender, signature,
+    Which, form, json, sender,
 };
 
 /// How many characters of an event's name are repeated.
@@ -30,6 +32,7 @@ pub enum Verified {}
 pub struct Delivery<State> {
     headers: HeaderMap,
     body: Bytes,
+    received_at: DateTime<Utc>,
     state: PhantomData<State>,
 }
 
@@ -53,6 +56,12 @@ impl<State> Delivery<State> {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.body.len()
+    }
+
+    /// When it came in.
+    #[must_use]
+    pub fn received_at(&self) -> DateTime<Utc> {
+        self.received_at
     }
 
     /// The one value of a header, or `None` when it is not there.
@@ -102,12 +111,13 @@ impl<State> Delivery<State> {
 }
 
 impl Delivery<Raw> {
-    /// A request as it came in.
+    /// A request as it came in, and when it did: some signatures are good for a while only.
     #[must_use]
-    pub fn new(headers: HeaderMap, body: Bytes) -> Self {
+    pub fn new(headers: HeaderMap, body: Bytes, received_at: DateTime<Utc>) -> Self {
         Self {
             headers,
             body,
+            received_at,
             state: PhantomData,
         }
     }
@@ -124,6 +134,7 @@ impl Delivery<Raw> {
         let verified = Delivery {
             headers: self.headers,
             body: self.body,
+            received_at: self.received_at,
             state: PhantomData,
         };
         Ok((verified, which))
@@ -145,8 +156,8 @@ impl Delivery<Raw> {
                 return Err(BadSignature::Malformed(scheme.header));
             }
         };
-        let given = signature::digits(given, scheme.prefix)
-            .ok_or(BadSignature::Malformed(scheme.header))?;
+        let given =
+            hmac::digits(given, scheme.prefix).ok_or(BadSignature::Malformed(scheme.header))?;
         let signed = match (&scheme.signed, self.media()) {
             (Signed::Payload, Ok(Media::Form)) => {
                 form::payload(&self.body).map_err(|_| BadSignature::NoPayload)?
@@ -157,7 +168,7 @@ impl Delivery<Raw> {
             }
         };
         secrets
-            .made(&given, &signed)
+            .which(|secret| hmac::made(secret, &given, &signed))
             .ok_or(BadSignature::Mismatch(scheme.header))
     }
 }

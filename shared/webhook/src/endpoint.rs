@@ -30,8 +30,8 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
 use crate::{
-    BadSignature, Delivery, ParseError, Parsed, Raw, Secrets, Vendor, Verified, delivery, sender,
-    stored_headers,
+    BadSignature, Delivery, Labels, ParseError, Parsed, Raw, Secrets, Vendor, Verified, delivery,
+    sender, stored_headers,
 };
 
 /// How large a body may be, in bytes: GitHub sends no larger one.
@@ -48,6 +48,9 @@ const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
 
 /// How many characters of an event's name are stored.
 const EVENT_NAME_CHARS_MAX: usize = 100;
+
+/// How long a sender's name for a delivery may be, in bytes; a longer one counts as none.
+const DELIVERY_KEY_BYTES_MAX: usize = 200;
 
 /// Takes a vendor's deliveries at `POST /{trigger}`.
 pub fn endpoint<V: Vendor, S: Inbox>() -> Router<S> {
@@ -110,11 +113,11 @@ async fn taken<V: Vendor, S: Inbox>(
     };
     let vendor_event = sender(&headers)
         .and_then(|sender| delivery::one(&headers, sender.event).ok().flatten())
-        .map(|event| event.chars().take(EVENT_NAME_CHARS_MAX).collect());
+        .map(shortened);
     let kept = stored_headers(&headers);
-    let outcome = judged::<V>(Delivery::new(headers, body), secrets).await?;
-    let (verified, parsed, trigger) = match (outcome, trigger) {
-        (Ok((verified, parsed)), Some(trigger)) => (verified, parsed, trigger),
+    let outcome = judged::<V>(Delivery::new(headers, body, inbox.now()), secrets).await?;
+    let (verified, labels, parsed, trigger) = match (outcome, trigger) {
+        (Ok((verified, labels, parsed)), Some(trigger)) => (verified, labels, parsed, trigger),
         (outcome, trigger) => {
             let reason = match (&trigger, outcome.err()) {
                 (Some(_), Some(bad)) => bad.to_string(),
@@ -132,11 +135,11 @@ async fn taken<V: Vendor, S: Inbox>(
     };
     let (meaning, answer) = told(parsed);
     let incoming = Incoming {
-        vendor: verified
-            .sender()
-            .map_or(V::NAME, |sender| sender.vendor.as_str()),
-        vendor_event,
-        key: V::delivery_key(verified.headers())
+        vendor: labels.vendor.map_or(V::NAME, |vendor| vendor.as_str()),
+        vendor_event: labels.event.as_deref().map(shortened),
+        key: labels
+            .key
+            .filter(|key| is_key(key))
             .unwrap_or_else(|| format!("sha256:{}", hex::encode(body_sha256))),
         meaning,
         headers: kept,
@@ -182,7 +185,16 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Result<(Bytes, [u8; 32]), 
         .unwrap_or_else(|_| Err(Answer::too_slow()))
 }
 
-type Judged = Result<(Delivery<Verified>, Result<Parsed, ParseError>), BadSignature>;
+fn shortened(event: &str) -> String {
+    event.chars().take(EVENT_NAME_CHARS_MAX).collect()
+}
+
+/// Whether a sender's name for a delivery can be one: short and visible.
+fn is_key(key: &str) -> bool {
+    (1..=DELIVERY_KEY_BYTES_MAX).contains(&key.len()) && !key.chars().any(char::is_control)
+}
+
+type Judged = Result<(Delivery<Verified>, Labels, Result<Parsed, ParseError>), BadSignature>;
 
 /// Verifies, then reads.
 async fn judged<V: Vendor>(
@@ -193,7 +205,8 @@ async fn judged<V: Vendor>(
     let judge = move || {
         let (verified, _) = delivery.verify::<V>(&secrets)?;
         let parsed = verified.parse::<V>();
-        Ok((verified, parsed))
+        let labels = V::labels(&verified);
+        Ok((verified, labels, parsed))
     };
     if !large {
         return Ok(judge());

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::SENDERS;
 use crate::error::printable;
+use crate::sender::is_marked;
 
 /// How many headers are kept.
 const KEPT_MAX: usize = 50;
@@ -14,14 +15,19 @@ const KEPT_MAX: usize = 50;
 const MASK: &str = "***";
 
 /// Headers that say what was sent and by what; those of the senders are kept too.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 12] = [
     "content-encoding",
     "content-length",
     "content-type",
+    "idempotency-key",
     "traceparent",
     "user-agent",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
     "x-hub-signature",
     "x-hub-signature-256",
+    "x-request-id",
 ];
 
 /// Headers that carry a secret: that they were there is worth knowing, their value is not ours to keep.
@@ -41,7 +47,8 @@ pub fn stored(headers: &HeaderMap) -> BTreeMap<String, String> {
 
 fn is_kept(name: &HeaderName) -> bool {
     let name = name.as_str();
-    let of_a_sender = SENDERS.iter().any(|sender| name.starts_with(sender.prefix));
+    let marks = SENDERS.iter().flat_map(|sender| sender.marks);
+    let of_a_sender = marks.into_iter().any(|mark| is_marked(name, mark));
     KEPT.contains(&name) || SECRET.contains(&name) || of_a_sender
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use host::Traceparent;
 use model::{DeliveryId, TriggerId};
 
@@ -13,6 +14,9 @@ use crate::{Normalised, Secrets};
 pub trait Inbox: Clone + Send + Sync + 'static {
     /// What `trigger` returns and `record` and `reject` take back: whose trigger it is.
     type Trigger: Send + Sync + 'static;
+
+    /// The time, against which signatures that are good for a while are held.
+    fn now(&self) -> DateTime<Utc>;
 
     /// The trigger with its secrets, or `None` when there is none that takes webhooks.
     fn trigger(

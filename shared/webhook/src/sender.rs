@@ -1,47 +1,110 @@
-//! Who a request says it is from, told by the names of its headers.
+//! Who a request says it is from: by the names of its headers or, where a sender has none of its own, by the shape of its
+//! body. The presence of a header decides and not its value: vendors give their events new names.
 
 use http::HeaderMap;
 use model::Vendor;
+use serde_json::Value;
 
 /// A sender that names itself in headers of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Who.
     pub vendor: Vendor,
-    /// How its headers begin.
-    pub prefix: &'static str,
+    /// The function that reads what it sends.
+    pub function: &'static str,
+    /// Headers that tell it from all that stand below it: a name, or how a name begins where it ends in `-`.
+    pub marks: &'static [&'static str],
     /// The header that names the event.
     pub event: &'static str,
-    /// The header that names the delivery.
-    pub delivery: &'static str,
+    /// The headers that name the delivery, the best first.
+    pub deliveries: &'static [&'static str],
 }
 
 /// Most specific first. Forgejo sends Gitea's headers too, Gitea those of Gogs, and all of them GitHub's, so that the
-/// presence of GitHub's says nothing until the others are known to be absent.
-pub static SENDERS: [Sender; 4] = [
+/// presence of GitHub's says nothing until the others are known to be absent. Data Center has no header that Cloud does
+/// not have, but for one that proxies set as well.
+pub static SENDERS: [Sender; 7] = [
+    // https://forgejo.org/docs/latest/user/webhooks/
     Sender {
         vendor: Vendor::Forgejo,
-        prefix: "x-forgejo-",
+        function: "webhook-gitea",
+        marks: &["x-forgejo-"],
         event: "x-forgejo-event",
-        delivery: "x-forgejo-delivery",
+        deliveries: &["x-forgejo-delivery"],
     },
+    // https://docs.gitea.com/usage/webhooks
     Sender {
         vendor: Vendor::Gitea,
-        prefix: "x-gitea-",
+        function: "webhook-gitea",
+        marks: &["x-gitea-"],
         event: "x-gitea-event",
-        delivery: "x-gitea-delivery",
+        deliveries: &["x-gitea-delivery"],
     },
+    // https://github.com/gogs/docs-api/blob/master/Repositories/Webhooks.md
     Sender {
         vendor: Vendor::Gogs,
-        prefix: "x-gogs-",
+        function: "webhook-gitea",
+        marks: &["x-gogs-"],
         event: "x-gogs-event",
-        delivery: "x-gogs-delivery",
+        deliveries: &["x-gogs-delivery"],
     },
+    // https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers
     Sender {
         vendor: Vendor::Github,
-        prefix: "x-github-",
+        function: "webhook-github",
+        marks: &["x-github-"],
         event: "x-github-event",
-        delivery: "x-github-delivery",
+        deliveries: &["x-github-delivery"],
+    },
+    // https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers
+    // `X-Gitlab-Event-UUID` is not among the names of a delivery: hooks that hooks set off share it.
+    Sender {
+        vendor: Vendor::Gitlab,
+        function: "webhook-gitlab",
+        marks: &["x-gitlab-"],
+        event: "x-gitlab-event",
+        deliveries: &["idempotency-key", "webhook-id"],
+    },
+    // https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#HTTP-headers
+    Sender {
+        vendor: Vendor::Bitbucket,
+        function: "webhook-bitbucket",
+        marks: &["x-hook-uuid", "x-request-uuid", "x-attempt-number"],
+        event: "x-event-key",
+        deliveries: &["x-request-uuid"],
+    },
+    // https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html#Eventpayload-HTTPheaders
+    Sender {
+        vendor: Vendor::BitbucketDataCenter,
+        function: "webhook-bitbucket",
+        marks: &["x-event-key"],
+        event: "x-event-key",
+        deliveries: &["x-request-id"],
+    },
+];
+
+/// A sender without a header of its own, told by what its bodies are like.
+#[derive(Debug)]
+pub struct Shape {
+    /// Who.
+    pub vendor: Vendor,
+    /// The function that reads what it sends.
+    pub function: &'static str,
+    /// Whether a body is one of its.
+    pub fits: fn(&Value) -> bool,
+}
+
+/// Looked at where no header names a sender, and only after the signature held.
+pub static SHAPES: [Shape; 1] = [
+    // https://learn.microsoft.com/azure/devops/service-hooks/events
+    Shape {
+        vendor: Vendor::AzureDevops,
+        function: "webhook-azure",
+        fits: |body| {
+            ["eventType", "publisherId"]
+                .iter()
+                .all(|name| body[name].is_string())
+        },
     },
 ];
 
@@ -49,14 +112,34 @@ pub static SENDERS: [Sender; 4] = [
 #[must_use]
 pub fn sender(headers: &HeaderMap) -> Option<&'static Sender> {
     SENDERS.iter().find(|sender| {
-        headers
-            .keys()
-            .any(|name| name.as_str().starts_with(sender.prefix))
+        headers.keys().any(|name| {
+            sender
+                .marks
+                .iter()
+                .any(|mark| is_marked(name.as_str(), mark))
+        })
     })
+}
+
+/// Whose body this is.
+#[must_use]
+pub fn shape(body: &Value) -> Option<&'static Shape> {
+    SHAPES.iter().find(|shape| (shape.fits)(body))
+}
+
+/// Whether a header is one of those that a mark stands for.
+pub(crate) fn is_marked(name: &str, mark: &str) -> bool {
+    if mark.ends_with('-') {
+        name.starts_with(mark)
+    } else {
+        name == mark
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn named(names: &[&'static str]) -> Option<Vendor> {
@@ -76,6 +159,39 @@ mod tests {
         assert_eq!(named(&gitea), Some(Vendor::Gitea));
         let forgejo = [github, "x-forgejo-signature", "x-gitea-event"];
         assert_eq!(named(&forgejo), Some(Vendor::Forgejo));
-        assert_eq!(named(&["x-hub-signature-256"]), None);
+        let key = "x-event-key";
+        assert_eq!(named(&[key, "x-hook-uuid"]), Some(Vendor::Bitbucket));
+        assert_eq!(
+            named(&[key, "x-request-id"]),
+            Some(Vendor::BitbucketDataCenter)
+        );
+        assert_eq!(
+            named(&["webhook-id", "x-gitlab-event"]),
+            Some(Vendor::Gitlab)
+        );
+    }
+
+    #[test]
+    fn what_others_send_as_well_names_nobody() {
+        for name in [
+            "x-hub-signature-256",
+            "x-request-id",
+            "webhook-id",
+            "idempotency-key",
+        ] {
+            assert_eq!(named(&[name]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_told_by_its_shape_whatever_it_is() {
+        let azure = json!({"eventType": "git.push", "publisherId": "tfs"});
+        assert_eq!(
+            shape(&azure).map(|shape| shape.vendor),
+            Some(Vendor::AzureDevops)
+        );
+        for other in [json!({}), json!(null), json!([azure]), json!("x")] {
+            assert!(shape(&other).is_none(), "{other}");
+        }
     }
 }

@@ -4,10 +4,7 @@ use http::HeaderMap;
 use model::git::{GitPushed, GitTagged};
 use serde::Serialize;
 
-use crate::{BadSignature, Delivery, ParseError, Raw, Secrets, Verified, Which, delivery, sender};
-
-/// How long a vendor's name for a delivery may be.
-const DELIVERY_KEY_BYTES_MAX: usize = 200;
+use crate::{BadSignature, Delivery, ParseError, Raw, Secrets, Verified, Which, sender};
 
 /// One kind of sender: how it signs, and what its payloads mean.
 pub trait Vendor: Send + Sync + 'static {
@@ -23,15 +20,19 @@ pub trait Vendor: Send + Sync + 'static {
         sender(headers).is_some_and(|sender| Self::SENDERS.contains(&sender.vendor))
     }
 
-    /// The sender's own name for this delivery, the same when it is sent again. `None` when there is none, or it is not
-    /// one short visible text. It is not signed: it may be looked at only after the signature held.
+    /// What the sender calls this delivery and what happened: by its headers, unless a vendor looks into the body because
+    /// its senders say it there. An event or a name that is not one short visible text counts as absent.
     #[must_use]
-    fn delivery_key(headers: &HeaderMap) -> Option<String> {
-        delivery::one(headers, sender(headers)?.delivery)
-            .ok()
-            .flatten()
-            .filter(|key| !key.is_empty() && key.len() <= DELIVERY_KEY_BYTES_MAX)
-            .map(str::to_owned)
+    fn labels(delivery: &Delivery<Verified>) -> Labels {
+        let Some(sender) = delivery.sender() else {
+            return Labels::default();
+        };
+        let header = |name: &&str| delivery.header(name).ok().flatten();
+        Labels {
+            vendor: Some(sender.vendor),
+            event: header(&sender.event).map(str::to_owned),
+            key: sender.deliveries.iter().find_map(header).map(str::to_owned),
+        }
     }
 
     /// Checks the signature over the bytes as they were sent.
@@ -45,6 +46,18 @@ pub trait Vendor: Send + Sync + 'static {
     /// # Errors
     /// When the payload is not what its headers say.
     fn parse(delivery: &Delivery<Verified>) -> Result<Parsed, ParseError>;
+}
+
+/// What a sender says about a delivery, besides what happened. Read after the signature held, though a name in a header is
+/// not signed: whoever has seen one delivery can send it again under another name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Who it is, where a vendor speaks for more than one.
+    pub vendor: Option<model::Vendor>,
+    /// What the sender calls what happened.
+    pub event: Option<String>,
+    /// The sender's own name for this delivery, the same when it is sent again.
+    pub key: Option<String>,
 }
 
 /// What a delivery means.

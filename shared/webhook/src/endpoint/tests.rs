@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use axum::http::Request;
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -69,6 +70,10 @@ impl Memory {
 
 impl Inbox for Memory {
     type Trigger = TriggerId;
+
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
 
     async fn trigger(&self, id: TriggerId) -> Result<Option<(TriggerId, Secrets)>, InboxError> {
         self.reached()?;

@@ -1,37 +1,9 @@
-//! Signatures: HMAC-SHA256 in hexadecimal, the one scheme that is accepted. A header cannot choose a weaker one.
-
-use std::fmt;
+//! HMAC-SHA256 in hexadecimal. A header cannot choose a weaker algorithm.
 
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 const SHA256_BYTES: usize = 32;
-
-/// The key that is tried where there is no secret, so that its absence takes as long as its presence.
-const NO_SECRET: &str = "no secret is configured";
-
-/// A trigger's secrets: the one in use, and the one before it while a rotation is under way.
-#[derive(Clone, Default)]
-pub struct Secrets {
-    current: Option<SecretString>,
-    previous: Option<SecretString>,
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secrets").finish_non_exhaustive()
-    }
-}
-
-/// Which of a trigger's secrets made a signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// The one in use.
-    Current,
-    /// The one before it.
-    Previous,
-}
 
 /// How a vendor signs.
 #[derive(Debug, Clone, Copy)]
@@ -53,45 +25,12 @@ pub enum Signed {
     Payload,
 }
 
-impl Secrets {
-    /// The secret in use and, while a rotation is under way, the one before it.
-    #[must_use]
-    pub fn new(current: SecretString, previous: Option<SecretString>) -> Self {
-        Self {
-            current: Some(current),
-            previous,
-        }
-    }
-
-    /// No secrets: nothing verifies, in the time that it takes to refuse a wrong signature.
-    #[must_use]
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// Which secret made this signature over these bytes. Two are always tried, whether they exist and whichever holds:
-    /// the time tells nothing.
-    pub(crate) fn made(&self, signature: &[u8; SHA256_BYTES], signed: &[u8]) -> Option<Which> {
-        let current = holds(self.current.as_ref(), signature, signed);
-        let previous = holds(self.previous.as_ref(), signature, signed);
-        match (current, previous) {
-            (true, _) => Some(Which::Current),
-            (false, true) => Some(Which::Previous),
-            (false, false) => None,
-        }
-    }
-}
-
-/// An empty secret is none: anybody can sign with it.
-fn holds(secret: Option<&SecretString>, signature: &[u8; SHA256_BYTES], signed: &[u8]) -> bool {
-    let secret = secret
-        .map(ExposeSecret::expose_secret)
-        .filter(|secret| !secret.is_empty());
-    let key = secret.unwrap_or(NO_SECRET);
+/// Whether this secret made the signature over these bytes.
+pub(crate) fn made(secret: &str, signature: &[u8; SHA256_BYTES], signed: &[u8]) -> bool {
     let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any length");
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(signed);
-    mac.verify_slice(signature).is_ok() && secret.is_some()
+    mac.verify_slice(signature).is_ok()
 }
 
 /// The signature in a header's value: the prefix and exactly 64 lower-case hexadecimal digits.
@@ -108,11 +47,13 @@ pub(crate) fn digits(value: &str, prefix: &str) -> Option<[u8; SHA256_BYTES]> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use chrono::DateTime;
     use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{BadSignature, Delivery};
+    use crate::scheme::NO_SECRET;
+    use crate::{BadSignature, Delivery, Secrets, Which};
 
     const SECRET: &str = "It's a Secret to Everybody";
     const BODY: &str = "Hello, World!";
@@ -132,7 +73,8 @@ mod tests {
             let value = HeaderValue::from_bytes(value).expect("a header's value");
             headers.append(SCHEME.header, value);
         }
-        Delivery::new(headers, Bytes::copy_from_slice(body.as_bytes())).check(&SCHEME, secrets)
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Delivery::new(headers, body, DateTime::UNIX_EPOCH).check(&SCHEME, secrets)
     }
 
     fn secrets(current: &str) -> Secrets {
