@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{is_broken, is_passing};
+use crate::backoff::Backoff;
+use crate::{SystemDb, is_broken, is_passing};
 
 /// For how long there is use in asking: after it a lease is over, and what was asked for is another's to do.
 const TRY_FOR: Duration = Duration::from_secs(30);
@@ -31,24 +32,37 @@ where
     }
 }
 
-/// For how long somebody who waits for an answer may be kept by connections that break.
-const RECONNECT_FOR: Duration = Duration::from_secs(2);
+/// For how long somebody who waits for an answer may be kept by connections that break: after it nothing is asked again.
+const RECONNECT_FOR: Duration = Duration::from_secs(4);
 
-/// Asks again at once while a connection [`is_broken`], for at most 2 s, for who cannot wait for a database that is away: a
-/// server that has ended all sessions leaves a pool of broken ones, of which each would fail somebody. What is asked must
-/// change nothing, or find out what became of the last time.
-///
-/// # Errors
-/// The first failure of another sort, or the last one when the time is over.
-pub async fn reconnected<T, Fut>(ask: impl Fn() -> Fut) -> Result<T, sqlx::Error>
-where
-    Fut: Future<Output = Result<T, sqlx::Error>>,
-{
-    let started = Instant::now();
-    loop {
-        match ask().await {
-            Err(error) if is_broken(&error) && started.elapsed() < RECONNECT_FOR => {}
-            result => return result,
+impl SystemDb {
+    /// Asks again while a connection [`is_broken`], or none can be had because others broke a moment ago, for at most 4 s:
+    /// for whoever cannot wait for a database that is away, and should not notice that a server has ended all sessions. The
+    /// first time at once, then after short waits. What is asked must change nothing, or find out what became of the last
+    /// time.
+    ///
+    /// # Errors
+    /// The first failure of another sort, or the last one when the time is over.
+    pub async fn reconnected<T, Fut>(&self, ask: impl Fn() -> Fut) -> Result<T, sqlx::Error>
+    where
+        Fut: Future<Output = Result<T, sqlx::Error>>,
+    {
+        let started = Instant::now();
+        let mut backoff = None::<Backoff>;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let passes =
+                is_broken(&error) || matches!(error, sqlx::Error::PoolTimedOut) && self.recovers();
+            if !passes || started.elapsed() >= RECONNECT_FOR {
+                return Err(error);
+            }
+            match &mut backoff {
+                Some(backoff) => backoff.wait().await,
+                None => backoff = Some(Backoff::new()),
+            }
         }
     }
 }

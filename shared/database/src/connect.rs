@@ -5,25 +5,15 @@ use std::time::Duration;
 
 use model::DatabaseRole;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
-use crate::guarded::Pool;
+use crate::pool::Pool;
 
 /// How long a statement may take. Every statement of ours is bounded by a limit on rows; longer means trouble.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A transaction that forgot to end is ended by the server.
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "10s";
-
-/// A connection is replaced after this time, so that a silently dead one does not stay for ever.
-const LIFETIME_MAX: Duration = Duration::from_secs(15 * 60);
-
-/// A connection that lay idle for less is taken for good without asking it.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-
-/// How long one that lay idle may take to answer before another is opened in its place.
-const PING_MAX: Duration = Duration::from_millis(500);
 
 /// The server ends what it hears nothing of, as when the client's machine is gone.
 const KEEPALIVE_IDLE_SECS: &str = "15";
@@ -77,26 +67,11 @@ impl Connect {
                 ("search_path", "pg_catalog"),
                 ("timezone", "UTC"),
             ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(self.connections_max)
-            .acquire_timeout(self.acquire_timeout)
-            .max_lifetime(LIFETIME_MAX)
-            // A round trip for each use would cost more than the statement. One that lay idle is asked: a server that
-            // went away leaves a pool full of broken ones, and each would fail somebody's statement.
-            .test_before_acquire(false)
-            .before_acquire(|connection, about| {
-                Box::pin(async move {
-                    if about.idle_for >= TRUSTED_IDLE {
-                        match tokio::time::timeout(PING_MAX, connection.ping()).await {
-                            Ok(answered) => answered?,
-                            Err(_) => return Ok(false),
-                        }
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
-        Ok(Pool::new(pool, self.connections_max, self.acquire_timeout))
+        Ok(Pool::new(
+            options,
+            self.connections_max,
+            self.acquire_timeout,
+        ))
     }
 }
 

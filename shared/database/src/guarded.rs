@@ -1,109 +1,44 @@
 //! Connections that do not outlive their use: a server that falls silent or turns read-only costs its connection, not a
 //! place in the pool.
 //!
-//! The pool cannot see this by itself. It knows no timeout for an answer, so that a peer which vanished without a word
-//! would keep a connection, and its place, for as long as TCP is patient; and it takes a server that has become a
-//! standby for a healthy one, for it answers.
+//! sqlx cannot see this by itself. It knows no timeout for an answer, so that a peer which vanished without a word would
+//! keep a connection, and its place, for as long as TCP is patient; and it takes a server that has become a standby for a
+//! healthy one, for it answers.
 
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Error, Execute, Executor, Postgres, SqlStr};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::connect::STATEMENT_TIMEOUT;
+use crate::pool::{Kept, Pool};
 
 /// How long a server may say nothing at all after a statement was sent: it ends statements itself after
 /// [`STATEMENT_TIMEOUT`], so that silence beyond this is that of a dead one.
 pub(crate) const SILENCE_MAX: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
-/// Which part of the acquire timeout may be spent on waiting for a place; the rest is for opening a connection. Whoever
-/// waits longer is told that the database is not available.
-const PLACE_WAIT_PART: f64 = 0.3;
-/// For so long after a connection broke the wait for a place is the whole acquire timeout: the server has ended sessions or
-/// restarted, places are taken by those who connect again, and soon there will be enough.
-const RECOVERY: Duration = Duration::from_secs(5);
-/// How many may wait for each connection that there may be. Whoever comes after them is told at once.
-const WAITERS_PER_CONNECTION: usize = 16;
-
-/// A pool with a bounded queue before it.
-#[derive(Debug, Clone)]
-pub(crate) struct Pool {
-    pool: PgPool,
-    places: Arc<Semaphore>,
-    waiters: Arc<Semaphore>,
-    acquire_timeout: Duration,
-    /// When a connection broke the last time.
-    broke_at: Arc<Mutex<Option<Instant>>>,
-}
-
-impl Pool {
-    pub(crate) fn new(pool: PgPool, connections_max: u32, acquire_timeout: Duration) -> Self {
-        let connections = usize::try_from(connections_max).unwrap_or(usize::MAX);
-        Self {
-            pool,
-            places: Arc::new(Semaphore::new(connections)),
-            waiters: Arc::new(Semaphore::new(
-                connections.saturating_mul(WAITERS_PER_CONNECTION),
-            )),
-            acquire_timeout,
-            broke_at: Arc::default(),
-        }
-    }
-
-    pub(crate) const fn raw(&self) -> &PgPool {
-        &self.pool
-    }
-
-    /// A connection, or [`Error::PoolTimedOut`] when there is no place for too long or too many wait for one.
-    pub(crate) async fn acquire(&self) -> Result<Conn, Error> {
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let _waiter = self
-                    .waiters
-                    .try_acquire()
-                    .map_err(|_| Error::PoolTimedOut)?;
-                let place = Arc::clone(&self.places).acquire_owned();
-                tokio::time::timeout(self.place_wait_max(), place)
-                    .await
-                    .map_err(|_| Error::PoolTimedOut)?
-                    .map_err(|_| Error::PoolClosed)?
-            }
-        };
-        Ok(Conn(Guarded {
-            conn: Some(self.pool.acquire().await?),
-            state: State::Idle,
-            broke_at: Arc::clone(&self.broke_at),
-            _place: place,
-        }))
-    }
-
-    fn place_wait_max(&self) -> Duration {
-        let broke_at = *lock(&self.broke_at);
-        if broke_at.is_some_and(|at| at.elapsed() < RECOVERY) {
-            self.acquire_timeout
-        } else {
-            self.acquire_timeout.mul_f64(PLACE_WAIT_PART)
-        }
-    }
-}
-
-fn lock(at: &Mutex<Option<Instant>>) -> std::sync::MutexGuard<'_, Option<Instant>> {
-    at.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A connection on loan. It goes back to the pool when it is dropped, unless a statement of it was given up half-way or
 /// its server is not to be trusted any more: then it is closed.
 #[derive(Debug)]
 pub struct Conn(Guarded);
+
+impl Conn {
+    pub(crate) const fn new(kept: Kept, pool: Pool, place: OwnedSemaphorePermit) -> Self {
+        Self(Guarded {
+            kept: Some(kept),
+            state: State::Idle,
+            pool,
+            _place: place,
+        })
+    }
+}
 
 impl Deref for Conn {
     type Target = Guarded;
@@ -122,10 +57,11 @@ impl DerefMut for Conn {
 /// What executes statements on a [`Conn`].
 #[derive(Debug)]
 pub struct Guarded {
-    conn: Option<PoolConnection<Postgres>>,
+    kept: Option<Kept>,
     state: State,
-    broke_at: Arc<Mutex<Option<Instant>>>,
-    _place: tokio::sync::OwnedSemaphorePermit,
+    pool: Pool,
+    /// Given up after the connection was given back: whoever gets the place finds it.
+    _place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,28 +104,27 @@ impl Deref for Guarded {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.conn.as_deref().expect("taken only when it is dropped")
+        let kept = self.kept.as_ref();
+        &kept.expect("taken only when it is dropped").conn
     }
 }
 
 impl DerefMut for Guarded {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.conn
-            .as_deref_mut()
-            .expect("taken only when it is dropped")
+        self.parts().0
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        if self.state == State::Broken {
-            *lock(&self.broke_at) = Some(Instant::now());
-        }
-        if self.state != State::Idle
-            && let Some(conn) = self.conn.take()
-        {
-            // Without a farewell, which a dead server would never take.
-            drop(conn.detach());
+        let Some(kept) = self.kept.take() else {
+            return;
+        };
+        match self.state {
+            State::Idle => self.pool.give_back(kept),
+            // Closed without a farewell, which a dead server would never take.
+            State::Busy => drop(kept),
+            State::Broken => self.pool.broke(kept.well_at()),
         }
     }
 }
@@ -277,11 +212,9 @@ fn watched<'e, T: Send + 'e>(
 
 impl Guarded {
     fn parts(&mut self) -> (&mut PgConnection, &mut State) {
-        let conn = self
-            .conn
-            .as_deref_mut()
-            .expect("taken only when it is dropped");
-        (conn, &mut self.state)
+        let kept = self.kept.as_mut();
+        let kept = kept.expect("taken only when it is dropped");
+        (&mut kept.conn, &mut self.state)
     }
 }
 

@@ -5,13 +5,15 @@
 //! `switchyard_tenant` the queue's functions are refused by the database, whatever the code tries.
 
 mod answered;
+mod backoff;
 mod connect;
 mod guarded;
 mod migrate;
+mod pool;
 mod system;
 mod tenant;
 
-pub use answered::{answered, reconnected};
+pub use answered::answered;
 pub use connect::{Connect, ConnectError, is_broken, is_passing};
 pub use guarded::{Conn, Guarded};
 pub use migrate::{MIGRATOR, MigrateError, migrate};

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgListener;
 
-use crate::guarded::Pool;
+use crate::pool::Pool;
 use crate::{Conn, Connect, ConnectError};
 
 /// The database as webhooks, dispatch, tasks, reconcilers, relay and site see it: functions that are each one statement
@@ -32,12 +32,17 @@ impl SystemDb {
         self.pool.acquire().await
     }
 
+    /// Whether connections broke a moment ago, so that what cannot be had now may soon be.
+    pub(crate) fn recovers(&self) -> bool {
+        self.pool.recovers()
+    }
+
     /// A connection that listens, apart from the pool's.
     ///
     /// # Errors
     /// When the database is not available.
     pub async fn listener(&self) -> Result<PgListener, sqlx::Error> {
-        PgListener::connect_with(self.pool.raw()).await
+        self.pool.listener().await
     }
 
     /// Whether the database answers.
@@ -51,6 +56,6 @@ impl SystemDb {
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.pool.raw().close().await;
+        self.pool.close().await;
     }
 }

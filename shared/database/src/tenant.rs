@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 use model::TenantId;
 use sqlx::Executor;
 
-use crate::guarded::{Guarded, Pool};
+use crate::guarded::Guarded;
+use crate::pool::Pool;
 use crate::{Conn, Connect, ConnectError};
 
 /// The database as the API and the portal see it: one tenant at a time. Row level security is forced for the role, so
@@ -66,7 +67,7 @@ impl TenantDb {
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.pool.raw().close().await;
+        self.pool.close().await;
     }
 }
 

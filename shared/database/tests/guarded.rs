@@ -145,3 +145,91 @@ async fn who_finds_too_many_waiting_is_told_at_once() -> Result<(), sqlx::Error>
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn who_waits_to_open_a_connection_takes_one_that_comes_back() -> Result<(), sqlx::Error> {
+    const AT_ONCE: usize = 4;
+    let test = testkit::database().await;
+    let (proxy, url) = proxied(&test).await;
+    let db = connect(&url, 16);
+    let only = db.acquire().await?;
+    // From now on none can be opened.
+    proxy.fall_silent();
+    let mut waiting = JoinSet::new();
+    for _ in 0..AT_ONCE * 2 {
+        let db = db.clone();
+        waiting.spawn(async move { db.acquire().await });
+    }
+    while proxy.accepted() <= AT_ONCE {
+        tokio::task::yield_now().await;
+    }
+    drop(only);
+    let mut first = waiting
+        .join_next()
+        .await
+        .expect("one has it")
+        .expect("no panic")?;
+    assert_eq!(proxy.accepted(), 1 + AT_ONCE, "few are opened at a time");
+    proxy.heal();
+    sqlx::query("select 1").execute(&mut *first).await?;
+    while let Some(one) = waiting.join_next().await {
+        one.expect("no panic")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_broken_connection_tells_of_those_that_lie_idle() -> Result<(), sqlx::Error> {
+    const CONNECTIONS: usize = 8;
+    let test = testkit::database().await;
+    let owner = test.pool(None).await;
+    let url: Url = test.owner_url().parse().expect("a URL");
+    let db = connect(&url, 16);
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        held.push(db.acquire().await?);
+    }
+    drop(held);
+    let ended: i64 = sqlx::query_scalar(
+        "select count(*) filter (where pg_terminate_backend(pid, 10000)) from pg_stat_activity
+         where datname = current_database() and application_name = 'switchyard_system'",
+    )
+    .fetch_one(&owner)
+    .await?;
+    assert_eq!(usize::try_from(ended), Ok(CONNECTIONS));
+    // They have lain idle for so short a time that they are not asked: one fails, the others are closed with it.
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let answer: i32 = db
+        .reconnected(|| async {
+            asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            sqlx::query_scalar("select 1")
+                .fetch_one(&mut *db.acquire().await?)
+                .await
+        })
+        .await?;
+    assert_eq!((answer, asked.into_inner()), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_gives_back_to_is_not_waited_for_as_if_it_recovered()
+-> Result<(), sqlx::Error> {
+    let test = testkit::database().await;
+    let url: Url = test.owner_url().parse().expect("a URL");
+    let db = SystemDb::new(&Connect {
+        url: url.as_str().into(),
+        role: DatabaseRole::System,
+        connections_max: 1,
+        acquire_timeout: Duration::from_millis(300),
+    })
+    .expect("a URL");
+    let only = db.acquire().await?;
+    let begun = std::time::Instant::now();
+    let told = db
+        .reconnected(|| async { db.acquire().await.map(drop) })
+        .await;
+    assert!(matches!(told, Err(sqlx::Error::PoolTimedOut)), "{told:?}");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    drop(only);
+    Ok(())
+}
