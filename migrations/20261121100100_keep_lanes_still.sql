@@ -472,7 +472,10 @@ begin atomic
     where l.id in (select id from locked);
 end;
 
-create or replace function switchyard.lock_places(p_jobs bigint[]) returns void
+-- Locks the keys of jobs, before the jobs themselves. Everybody takes rules, keys, jobs, lanes and limits, each in one order,
+-- so that nobody waits for one who waits for him: who adds a job with a key has the key first, and then waits for the job
+-- that has it.
+create function switchyard.lock_keys(p_jobs bigint[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -483,11 +486,69 @@ begin
     )
     order by k.database_id, k.key
     for update;
+end
+$$;
+
+-- The same for who need not have all: a key that somebody else has, perhaps for as long as his transaction takes, is not
+-- waited for. Returns the jobs without those that have such a key.
+create function switchyard.lock_free_keys(p_jobs bigint[]) returns bigint[]
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_jobs bigint[];
+begin
+    perform switchyard.share_rules();
+    with asked as materialized (
+        select id, database_id, key from switchyard.jobs where id = any (p_jobs)
+    ),
+    free as materialized (
+        select k.database_id, k.key from switchyard.job_keys k
+        where (k.database_id, k.key) in (select a.database_id, a.key from asked a where a.key is not null)
+        order by k.database_id, k.key
+        for update skip locked
+    )
+    select coalesce(array_agg(a.id), '{}') into v_jobs
+    from asked a
+    where a.key is null
+       or exists (select from free f where f.database_id = a.database_id and f.key = a.key)
+       -- Given by hand, in upstream's tables.
+       or not exists (select from switchyard.job_keys k where k.database_id = a.database_id and k.key = a.key);
+    return v_jobs;
+end
+$$;
+
+-- Locks the limits that concern jobs, after their lanes: all at once, for who takes one after the other may meet somebody who
+-- takes them in another order.
+create function switchyard.lock_limits(p_jobs bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from switchyard.limits where in_flight_max is not null) then
+        return;
+    end if;
+    perform from switchyard.limits l
+    where l.in_flight_max is not null
+      and exists (
+          select from switchyard.jobs j
+          where j.id = any (p_jobs)
+            and (l.database_id is null or l.database_id = j.database_id) and (l.task is null or l.task = j.task)
+      )
+    order by l.id
+    for no key update;
+end
+$$;
+
+-- Locks the lanes and limits of jobs that the caller has locked already, after their keys.
+create or replace function switchyard.lock_places(p_jobs bigint[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
     perform from switchyard.lanes l
     where l.cap is not null
       and l.id in (select lane_id from switchyard.jobs where id = any (p_jobs))
     order by l.id
     for no key update;
+    perform switchyard.lock_limits(p_jobs);
 end
 $$;
 
@@ -1530,7 +1591,8 @@ begin
         return 'cancelled';
     end if;
     if p_job.key is not null then
-        -- One that is being added now is waited for, and then seen.
+        -- Who comes here has it already, unless somebody writes into upstream's tables by hand. One that is being added now is
+        -- waited for, and then seen.
         perform from switchyard.job_keys where database_id = p_job.database_id and key = p_job.key for update;
         select id into v_newer from switchyard.jobs
         where database_id = p_job.database_id and key = p_job.key and state = 'queued';
@@ -1567,23 +1629,80 @@ begin
 end
 $$;
 
+create or replace function switchyard.retry_job(p_id bigint, p_epoch bigint, p_error text, p_delay interval default null)
+returns switchyard.job_state
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job switchyard.jobs;
+    v_run_at timestamptz;
+    v_state switchyard.job_state;
+begin
+    perform switchyard.lock_keys(array[p_id]);
+    v_job := switchyard.held_job(p_id, p_epoch);
+    if v_job.id is null then
+        return null;
+    end if;
+    if v_job.state <> 'cancelling' and v_job.attempts >= v_job.attempts_max then
+        perform switchyard.end_job(v_job, 'dead', p_error, null);
+        return 'dead';
+    end if;
+    v_run_at := clock_timestamp() + coalesce(p_delay, switchyard.backoff(v_job.task, v_job.attempts));
+    v_state := switchyard.requeue_job(v_job, v_run_at, v_job.attempts, p_error, true);
+    if v_state = 'queued' then
+        perform switchyard.note_job(
+            v_job, 'retry_planned',
+            jsonb_build_object('error', p_error, 'run_at', v_run_at, 'attempt', v_job.attempts)
+        );
+        perform switchyard.announce_job('dev.switchyard.job.retrying.v1', v_job, v_state, p_error);
+    end if;
+    return v_state;
+end
+$$;
+
+create or replace function switchyard.snooze_job(p_id bigint, p_epoch bigint, p_delay interval, p_reason text)
+returns switchyard.job_state
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_job switchyard.jobs;
+    v_state switchyard.job_state;
+begin
+    perform switchyard.lock_keys(array[p_id]);
+    v_job := switchyard.held_job(p_id, p_epoch);
+    if v_job.id is null then
+        return null;
+    end if;
+    v_state := switchyard.requeue_job(
+        v_job, clock_timestamp() + p_delay, greatest(v_job.attempts - 1, 0), null, true
+    );
+    if v_state = 'queued' then
+        perform switchyard.note_job(
+            v_job, 'snoozed', jsonb_build_object('reason', p_reason, 'seconds', extract(epoch from p_delay))
+        );
+    end if;
+    return v_state;
+end
+$$;
+
 create or replace function switchyard.wait_job(
     p_id bigint, p_epoch bigint, p_waiting switchyard.waiting, p_deadline interval, p_runner jsonb
 ) returns switchyard.job_state
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_job switchyard.jobs := switchyard.held_job(p_id, p_epoch);
+    v_job switchyard.jobs;
     v_state switchyard.job_state;
 begin
+    if p_waiting = 'approval' then
+        -- One with its key that is being added now is waited for, and then seen.
+        perform switchyard.lock_keys(array[p_id]);
+    end if;
+    v_job := switchyard.held_job(p_id, p_epoch);
     if v_job.id is null then
         return null;
     end if;
     perform switchyard.share_rules();
-    if p_waiting = 'approval' and v_job.key is not null then
-        -- One that is being added now is waited for, and then seen.
-        perform from switchyard.job_keys where database_id = v_job.database_id and key = v_job.key for update;
-    end if;
     if p_waiting = 'approval' and (v_job.state = 'cancelling' or exists (
         select from switchyard.jobs
         where database_id = v_job.database_id and key = v_job.key and state = 'queued'
@@ -1621,7 +1740,12 @@ declare
     v_job switchyard.jobs;
     v_released integer := 0;
 begin
-    -- Only what is held: somebody else's job may be waited for by one who has its key.
+    perform switchyard.lock_keys(array(
+        select j.id
+        from unnest(p_ids, p_epochs) as a (id, epoch)
+        join switchyard.jobs j on j.id = a.id and j.epoch = a.epoch
+    ));
+    -- Only what is held.
     v_held := array(
         select j.id
         from unnest(p_ids, p_epochs) as a (id, epoch)
@@ -1674,12 +1798,21 @@ begin
     if not p_all then
         select to_timestamp(s.last_value / 1000.0) into v_from from switchyard.leases_from s;
     end if;
-    select array_agg(id) into v_ids from (
+    v_ids := array(
         select id from switchyard.jobs
         where state <> 'queued' and lease_until < clock_timestamp() and lease_until >= v_from
           and not (state = 'cancelling' and runner is not null)
         order by lease_until
         limit p_limit
+    );
+    if cardinality(v_ids) > 0 then
+        v_ids := switchyard.lock_free_keys(v_ids);
+    end if;
+    select array_agg(id) into v_ids from (
+        select id from switchyard.jobs
+        where id = any (v_ids) and state <> 'queued' and lease_until < clock_timestamp()
+          and not (state = 'cancelling' and runner is not null)
+        order by id
         for update skip locked
     ) late;
     if p_all then

@@ -764,7 +764,7 @@ begin
     elsif p_ids is null and p_task is null and p_worker is null then
         raise exception 'say which: by id, by task or by worker' using errcode = 'invalid_parameter_value';
     end if;
-    select coalesce(array_agg(c.id order by c.id), '{}') into v_ids from (
+    select coalesce(array_agg(c.id), '{}') into v_ids from (
         select j.id from switchyard.jobs j
         where (p_database_id is null or j.database_id = p_database_id)
           and (p_ids is null or j.id = any (p_ids))
@@ -777,9 +777,22 @@ begin
           end
         order by coalesce(j.lease_until, j.run_at), j.id
         limit p_limit
-        -- Who is writing to a job at this moment does not need repair.
-        for update of j skip locked
     ) c;
+    -- Who is writing to a job at this moment, or adds one with its key, does not need repair.
+    if not p_dry_run then
+        v_ids := switchyard.lock_free_keys(v_ids);
+    end if;
+    v_ids := array(
+        select j.id from switchyard.jobs j
+        where j.id = any (v_ids)
+          and (p_worker is null or j.worker::text = p_worker or j.worker_name = p_worker)
+          and case
+              when p_deed = 'reap' then j.state <> 'queued'
+              else p_ids is not null or p_worker is not null or j.state = 'queued' and not j.due
+          end
+        order by j.id
+        for update of j skip locked
+    );
     if not p_dry_run then
         perform switchyard.lock_places(v_ids);
     end if;

@@ -195,11 +195,13 @@ returns switchyard.upstream_jobs
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_job switchyard.jobs := switchyard.upstream_held(p_worker_name, p_id);
+    v_job switchyard.jobs;
     v_error text := coalesce(p_error, 'UNKNOWN_ERROR');
     v_row switchyard.upstream_jobs;
     v_run_at timestamptz;
 begin
+    perform switchyard.lock_keys(array[p_id]);
+    v_job := switchyard.upstream_held(p_worker_name, p_id);
     if v_job.id is null then
         return null;
     end if;
@@ -224,24 +226,6 @@ begin
 end
 $$;
 
--- Locks the limits that concern jobs, after their lanes: all at once, for who takes one after the other may meet somebody who
--- takes them in another order.
-create function switchyard.upstream_lock_limits(p_ids bigint[]) returns void
-language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform from switchyard.limits l
-    where l.in_flight_max is not null
-      and exists (
-          select from switchyard.jobs j
-          where j.id = any (p_ids)
-            and (l.database_id is null or l.database_id = j.database_id) and (l.task is null or l.task = j.task)
-      )
-    order by l.id
-    for no key update;
-end
-$$;
-
 -- `release_jobs`: what a worker of this name holds goes back at once, the attempt given back.
 create function switchyard.upstream_release_jobs(p_worker_name text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -250,17 +234,10 @@ declare
     v_ids bigint[];
     v_epochs bigint[];
 begin
-    -- Locked before anything else: one that was put back meanwhile is not to be waited for.
     select array_agg(id), array_agg(epoch) into v_ids, v_epochs
-    from (
-        select id, epoch from switchyard.jobs
-        where worker_name = p_worker_name and state in ('running', 'cancelling')
-        order by id
-        for update
-    ) held;
+    from switchyard.jobs
+    where worker_name = p_worker_name and state in ('running', 'cancelling');
     if v_ids is not null then
-        perform switchyard.lock_places(v_ids);
-        perform switchyard.upstream_lock_limits(v_ids);
         perform switchyard.release_jobs(v_ids, v_epochs);
     end if;
     -- A worker calls this when it starts: a good moment to forget those that will not come back.
@@ -320,7 +297,7 @@ begin
        or l.queue_name is null and (l.database_id, l.task) in (select database_id, task from unnest(v_dead))
     order by l.id
     for no key update;
-    perform switchyard.upstream_lock_limits(v_late);
+    perform switchyard.lock_limits(v_late);
     live := array(select j from switchyard.jobs j where j.id = any (v_queued || v_late) order by j.id);
     dead := array(select id from unnest(v_dead) order by id);
 end
@@ -522,21 +499,29 @@ declare
     v_ids bigint[];
     v_job switchyard.jobs;
 begin
-    select array_agg(id) into v_ids
-    from (
+    v_ids := array(
         select id from switchyard.jobs
         where worker_name is not null and state in ('running', 'cancelling')
           and started_at < clock_timestamp() - p_job_expiry
           and task = any (p_tasks)
         order by id
         limit p_limit
+    );
+    if cardinality(v_ids) = 0 then
+        return false;
+    end if;
+    v_ids := switchyard.lock_free_keys(v_ids);
+    v_ids := array(
+        select id from switchyard.jobs
+        where id = any (v_ids) and state in ('running', 'cancelling')
+          and started_at < clock_timestamp() - p_job_expiry
+        order by id
         for update skip locked
-    ) late;
-    if v_ids is null then
+    );
+    if cardinality(v_ids) = 0 then
         return false;
     end if;
     perform switchyard.lock_places(v_ids);
-    perform switchyard.upstream_lock_limits(v_ids);
     for v_job in select * from switchyard.jobs where id = any (v_ids) order by id loop
         perform switchyard.note_job(
             v_job, 'lease_over', jsonb_build_object('state', v_job.state, 'worker', v_job.worker_name)

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use queue::{Ended, Finish, Hold, NewJob};
+use model::{FinishReport, JobState, KeyMode, Waiting};
+use queue::{Ended, Finish, Hold, NewJob, Wait};
+use sqlx::Connection as _;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::world::{LEASE, Random, World, nothing};
@@ -174,5 +177,130 @@ async fn batches_over_many_lanes_do_not_wait_for_each_other_in_a_ring() {
     while let Some(done) = workers.join_next().await {
         done.unwrap();
     }
+    world.check().await;
+}
+
+/// How many of the world's sessions wait for a lock of another.
+async fn waiting(world: &World) -> i64 {
+    world
+        .number(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .await
+}
+
+/// Waits until so many do.
+async fn until_waiting(world: &World, count: i64) {
+    let end = Instant::now() + PATIENCE;
+    while waiting(world).await < count {
+        assert!(Instant::now() < end, "nobody waits");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_back_waits_for_its_key_with_nothing_in_hand() {
+    let world = Arc::new(World::new().await);
+    let keyed = |key| NewJob {
+        key: Some((key, KeyMode::Replace)),
+        ..NewJob::new(world.tenant, "task", nothing())
+    };
+    for (key, how) in [
+        ("a", "retry"),
+        ("b", "snooze"),
+        ("c", "release"),
+        ("d", "approval"),
+    ] {
+        let job = world.add(&keyed(key)).await;
+        let hold = world.claim_one("task").await;
+        assert_eq!(hold.job, job);
+        // Somebody adds a job with its key, in a transaction that takes its time.
+        let mut conn = world.owner.acquire().await.unwrap();
+        let mut adding = conn.begin().await.unwrap();
+        sqlx::query("update switchyard.job_keys set high_water = high_water where key = $1")
+            .bind(key)
+            .execute(&mut *adding)
+            .await
+            .unwrap();
+        let other = Arc::clone(&world);
+        let mut back = JoinSet::new();
+        back.spawn(async move {
+            let report = match how {
+                "retry" => {
+                    other
+                        .queue
+                        .retry(hold, "broken", Some(Duration::ZERO))
+                        .await
+                }
+                "snooze" => other.queue.snooze(hold, Duration::ZERO, "busy").await,
+                "release" => {
+                    assert_eq!(other.queue.release(&[hold]).await.unwrap(), 1);
+                    return;
+                }
+                _ => {
+                    let wait = Wait {
+                        waiting: Waiting::Approval,
+                        deadline: LEASE,
+                        runner: None,
+                    };
+                    other.queue.wait(hold, &wait).await
+                }
+            };
+            assert!(matches!(report, Ok(FinishReport::Applied(_))), "{report:?}");
+        });
+        until_waiting(&world, 1).await;
+        // Who has the key may still wait for the job.
+        sqlx::query("select from switchyard.jobs where id = $1 for update nowait")
+            .bind(job.0)
+            .execute(&mut *adding)
+            .await
+            .unwrap_or_else(|error| panic!("{how}: {error}"));
+        adding.commit().await.unwrap();
+        back.join_all().await;
+        world.check().await;
+        // Out of the way of the next.
+        world.queue.cancel(world.tenant, job, "Ann").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reaper_leaves_a_job_whose_key_is_being_added_to_for_the_next_time() {
+    let world = Arc::new(World::new().await);
+    let keyed = NewJob {
+        key: Some(("key", KeyMode::Replace)),
+        ..NewJob::new(world.tenant, "task", nothing())
+    };
+    let job = world.add(&keyed).await;
+    let hold = world.claim_one("task").await;
+    let wait = Wait {
+        waiting: Waiting::Approval,
+        deadline: LEASE,
+        runner: None,
+    };
+    world.queue.wait(hold, &wait).await.unwrap();
+    world.end_lease(job).await;
+    let mut conn = world.owner.acquire().await.unwrap();
+    let mut holding = conn.begin().await.unwrap();
+    sqlx::query("update switchyard.job_keys set high_water = high_water")
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    // Who adds waits for the key, and will want the job; the reaper must not have it by then.
+    let other = Arc::clone(&world);
+    let mut adding = JoinSet::new();
+    adding.spawn(async move {
+        let keyed = NewJob {
+            key: Some(("key", KeyMode::Replace)),
+            ..NewJob::new(other.tenant, "task", nothing())
+        };
+        other.add(&keyed).await
+    });
+    until_waiting(&world, 1).await;
+    let reaped = world.queue.reap(10).await.unwrap();
+    assert_eq!(reaped, 0, "it is somebody's who adds");
+    holding.commit().await.unwrap();
+    adding.join_all().await;
+    assert_eq!(world.state(job).await, Some(JobState::Superseded));
     world.check().await;
 }
