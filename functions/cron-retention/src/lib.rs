@@ -1,5 +1,5 @@
-//! Drops the days of history that are past keeping, forgets keys that protect nothing any more, and has the planner look
-//! at what is left.
+//! Drops the days of history that are past keeping, forgets what people did long ago and keys that protect nothing any more,
+//! and has the planner look at what is left.
 //!
 //! A day goes as a whole, with its partition: nothing is deleted row by row but what missed its day. Dropping locks the
 //! table for a moment; whoever finishes a job then waits for half a second at most, and a day that somebody reads just now
@@ -34,7 +34,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const DAYS_MAX: usize = 40;
 /// How often a table that somebody holds is tried in one pass.
 const TRIES: usize = 3;
-/// Rows deleted, and keys forgotten, by one statement.
+/// Rows deleted, and keys and deeds forgotten, by one statement.
 const BATCH: i32 = 10_000;
 /// How many such statements one pass makes of each sort.
 const BATCHES_MAX: usize = 20;
@@ -54,6 +54,9 @@ struct Settings {
     /// How many days it is kept what became of the ticks of schedules.
     #[serde(default = "ticks_kept_days")]
     ticks_kept_days: u32,
+    /// How many days it is kept what people did to the queue, and why.
+    #[serde(default = "deeds_kept_days")]
+    deeds_kept_days: u32,
 }
 
 const fn jobs_kept_days() -> u32 {
@@ -68,6 +71,10 @@ const fn ticks_kept_days() -> u32 {
     7
 }
 
+const fn deeds_kept_days() -> u32 {
+    365
+}
+
 impl Settings {
     fn of(env: &Env) -> Result<Self, SettingsError> {
         let settings: Self = env.parse()?;
@@ -75,6 +82,7 @@ impl Settings {
             ("JOBS_KEPT_DAYS", settings.jobs_kept_days),
             ("LOGS_KEPT_DAYS", settings.logs_kept_days),
             ("TICKS_KEPT_DAYS", settings.ticks_kept_days),
+            ("DEEDS_KEPT_DAYS", settings.deeds_kept_days),
         ] {
             if days == 0 {
                 return Err(SettingsError::wrong(name, "a day is the least"));
@@ -103,6 +111,8 @@ struct Report {
     deleted: i32,
     /// Keys that were forgotten.
     forgotten: i32,
+    /// Deeds of people that were forgotten.
+    deeds: i32,
     /// Tables that were analysed.
     analysed: Vec<&'static str>,
 }
@@ -135,6 +145,16 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
             .await
             .context("could not forget keys")?;
         report.forgotten += forgotten;
+        if forgotten < BATCH || !time_is_left() {
+            break;
+        }
+    }
+    for _ in 0..BATCHES_MAX {
+        let forgotten = queue
+            .forget_deeds(DAY * settings.deeds_kept_days, BATCH)
+            .await
+            .context("could not forget deeds")?;
+        report.deeds += forgotten;
         if forgotten < BATCH || !time_is_left() {
             break;
         }

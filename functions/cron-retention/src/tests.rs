@@ -7,7 +7,12 @@ use super::*;
 
 #[test]
 fn what_is_kept_for_no_day_is_refused_at_the_start() {
-    for name in ["JOBS_KEPT_DAYS", "LOGS_KEPT_DAYS", "TICKS_KEPT_DAYS"] {
+    for name in [
+        "JOBS_KEPT_DAYS",
+        "LOGS_KEPT_DAYS",
+        "TICKS_KEPT_DAYS",
+        "DEEDS_KEPT_DAYS",
+    ] {
         let error = Settings::of(&Env::default().with(name, "0")).expect_err("no day");
         assert!(error.to_string().contains(name), "{error}");
         assert!(Settings::of(&Env::default().with(name, "1")).is_ok());
@@ -38,6 +43,9 @@ async fn one_pass_drops_deletes_forgets_and_analyses_and_the_next_finds_nothing(
         "insert into switchyard.accepted_marks (at, seq) values (now() - interval '3 days', 10)"
             .to_owned(),
         format!("insert into switchyard.job_keys values ('{tenant}', 'k', 5)"),
+        "insert into switchyard.audit (at, by_whom, deed)
+         values (now() - interval '366 days', 'Ann', 'pause'), (now() - interval '364 days', 'Ann', 'resume')"
+            .to_owned(),
     ] {
         sqlx::query(sqlx::AssertSqlSafe(statement))
             .execute(&rows)
@@ -62,13 +70,14 @@ async fn one_pass_drops_deletes_forgets_and_analyses_and_the_next_finds_nothing(
             .expect("a request");
         let answer = router.clone().oneshot(event).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
-        let left: (i64, i64, bool) = sqlx::query_as(
+        let left: (i64, i64, String, bool) = sqlx::query_as(
             "select (select count(*) from switchyard.job_logs), (select count(*) from switchyard.job_keys),
+                (select string_agg(deed, ' ') from switchyard.audit),
                 to_regclass('switchyard.job_logs_20200101') is null",
         )
         .fetch_one(&rows)
         .await
         .expect("numbers");
-        assert_eq!(left, (1, 0, true));
+        assert_eq!(left, (1, 0, "resume".to_owned(), true));
     }
 }

@@ -105,4 +105,18 @@ impl Queue {
         .fetch_one(&mut *self.db.acquire().await?)
         .await
     }
+
+    /// Forgets up to `limit` deeds of people that are past keeping. Returns how many.
+    ///
+    /// # Errors
+    /// When the database does not answer, or they are to be kept for less than a day.
+    pub async fn forget_deeds(&self, keep: Duration, limit: i32) -> Result<i32, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select switchyard.forget_deeds(make_interval(secs => $1), $2) as "forgotten!""#,
+            keep.as_secs_f64(),
+            limit
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
 }

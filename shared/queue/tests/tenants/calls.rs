@@ -136,6 +136,7 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "finish_rollback", "as finish_deploy; a revision to go back to is in its own tests"),
     for_all(SYSTEM, "fire_next_tick", BY_ROW),
     for_all(SYSTEM, "fire_schedule", BY_ROW),
+    for_all(SYSTEM, "forget_deeds", INSTALLATION),
     for_all(SYSTEM, "forget_keys", INSTALLATION),
     for_all(SYSTEM, "forget_task", INSTALLATION),
     for_all(SYSTEM, "forget_worker", INSTALLATION),
