@@ -206,6 +206,16 @@ impl Bench {
         Ok((parts.status.as_u16(), String::from_utf8(body.into())?))
     }
 
+    /// Whether the job has not ended.
+    async fn is_live(&self, job: i64) -> Result<bool> {
+        Ok(
+            sqlx::query_scalar("select exists (select from switchyard.jobs where id = $1)")
+                .bind(job)
+                .fetch_one(&self.rows)
+                .await?,
+        )
+    }
+
     async fn snapshot(&self, job: i64) -> Result<Snapshot> {
         Ok(Snapshot {
             revisions: self.revisions().await?,
@@ -478,16 +488,19 @@ async fn a_worker_whose_job_was_taken_from_it_changes_nothing() -> Result {
         }
         // Its lease runs out, and another worker takes the job and finds a newer commit.
         let newer = it.origin.commit(&[("index.html", "<p>two")])?;
-        sqlx::query("update switchyard.jobs set lease_until = now() - interval '1 second'")
+        // The first one may take it again while it has room for more; each time that costs it a place.
+        while it.is_live(job).await? {
+            sqlx::query(
+                "update switchyard.jobs set lease_until = now() - interval '1 second', attempts = 1",
+            )
             .execute(&it.rows)
             .await?;
-        assert_eq!(it.queue.reap(10).await?, 1);
-        wake(&it.task).await?;
+            assert_eq!(it.queue.reap(10).await?, 1);
+            wake(&it.task).await?;
+        }
         let before = it.snapshot(job).await?;
-        assert_eq!(
-            (before.ended.state.as_str(), before.ended.epoch),
-            ("succeeded", 2)
-        );
+        assert_eq!(before.ended.state, "succeeded");
+        assert!(before.ended.epoch >= 2, "{:?}", before.ended);
         assert_eq!(before.page.1, "<p>two");
         assert_eq!(before.revisions, [(1, newer.as_str().to_owned())]);
         // Now the first one goes on.
