@@ -1,7 +1,5 @@
 //! A tenant's schedules: read, declared, changed, paused and resumed, run by hand, removed.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::Path;
 use axum::response::IntoResponse;
@@ -10,7 +8,7 @@ use http::StatusCode;
 use http::header::LOCATION;
 use model::{JobId, Role, ScheduleId};
 use queue::schedules::{
-    self, Declared, Missed, NewSchedule, Plan, Rule, SCHEDULES_MAX, Schedule, Tick, WrongRule,
+    self, Declaration, Declared, Missed, Plan, Rule, SCHEDULES_MAX, Schedule, Tick,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,13 +19,11 @@ use crate::{Answer, answer, named};
 
 /// Ticks that come with a schedule, the newest.
 const TICKS_MAX: usize = 20;
-/// The longest jitter.
-const JITTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// What people declare.
+/// What people declare, as it comes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Declaration {
+pub(crate) struct Wanted {
     name: String,
     task: String,
     /// A text of five or six fields, an object of fields, or an instant.
@@ -52,85 +48,49 @@ fn nothing() -> Value {
     json!({})
 }
 
-impl Declaration {
-    /// What is stored: as node-schedule has it.
-    fn schedule_info(&self) -> Value {
-        let mut info = serde_json::Map::from_iter([("rule".to_owned(), self.rule.clone())]);
-        for (name, edge) in [("start", &self.start), ("end", &self.end)] {
+impl From<Wanted> for Declaration {
+    /// The rule is stored as node-schedule has it.
+    fn from(wanted: Wanted) -> Self {
+        let mut info = serde_json::Map::from_iter([("rule".to_owned(), wanted.rule)]);
+        for (name, edge) in [("start", wanted.start), ("end", wanted.end)] {
             if let Some(edge) = edge {
-                info.insert(name.to_owned(), edge.clone());
+                info.insert(name.to_owned(), edge);
             }
         }
-        Value::Object(info)
-    }
-
-    fn check(&self) -> Result<(), Problem> {
-        let texts = [
-            ("name", Some(&self.name), 200),
-            ("task", Some(&self.task), 126),
-            ("queue", self.queue.as_ref(), 126),
-            ("key", self.key.as_ref(), 512),
-        ];
-        for (name, text, max) in texts {
-            let length = text.map(|text| text.chars().count());
-            if length.is_some_and(|length| !(1..=max).contains(&length)) {
-                return Err(wrong(name, format!("write 1 to {max} characters")));
-            }
-        }
-        if self.attempts_max.is_some_and(|tries| tries < 1) {
-            return Err(wrong("attempts_max", "one try is the least"));
-        }
-        if self.jitter() > JITTER_MAX {
-            let most = JITTER_MAX.as_secs();
-            return Err(wrong("jitter_secs", format!("{most}, a day, is the most")));
-        }
-        Ok(())
-    }
-
-    fn jitter(&self) -> Duration {
-        Duration::from_secs(self.jitter_secs.into())
-    }
-
-    /// The schedule, with its ticks from `now`. One that would never tick is a mistake.
-    fn planned(&self, now: DateTime<Utc>) -> Result<(Value, Plan), Problem> {
-        self.check()?;
-        let info = self.schedule_info();
-        let planned = Rule::parse(&info, self.time_zone.as_deref()).and_then(|rule| {
-            let plan = Plan::after(&rule, now);
-            plan.next.is_some().then_some(plan).ok_or(WrongRule::Never)
-        });
-        let plan = planned.map_err(|error| wrong("rule", error))?;
-        Ok((info, plan))
-    }
-
-    fn schedule<'a>(&'a self, schedule_info: &'a Value, plan: &'a Plan) -> NewSchedule<'a> {
-        NewSchedule {
-            name: &self.name,
-            task: &self.task,
-            schedule_info,
-            time_zone: self.time_zone.as_deref(),
-            payload: &self.payload,
-            queue_name: self.queue.as_deref(),
-            priority: self.priority,
-            attempts_max: self.attempts_max,
-            key: self.key.as_deref(),
-            missed: self.missed,
-            jitter: self.jitter(),
-            plan,
+        Self {
+            name: wanted.name,
+            task: wanted.task,
+            schedule_info: Value::Object(info),
+            time_zone: wanted.time_zone,
+            payload: wanted.payload,
+            queue: wanted.queue,
+            priority: wanted.priority,
+            attempts_max: wanted.attempts_max,
+            key: wanted.key,
+            missed: wanted.missed,
+            jitter_secs: wanted.jitter_secs,
         }
     }
+}
 
-    fn declared(&self, declared: Declared) -> Result<ScheduleId, Problem> {
-        match declared {
-            Declared::Done(id) => Ok(id),
-            Declared::Taken => Err(Problem::Conflict(format!(
-                "there is another schedule with the name {:?}, or with its key; take another, or change that one",
-                self.name
-            ))),
-            Declared::TooMany => Err(Problem::Conflict(format!(
-                "a tenant has at most {SCHEDULES_MAX} schedules; remove one that is over"
-            ))),
-        }
+/// The ticks of what is declared, unless something is wrong with it.
+fn planned(declaration: &Declaration, now: DateTime<Utc>) -> Result<Plan, Problem> {
+    declaration.plan(now).map_err(|wrong| {
+        let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+        Problem::BadBody(wrong.join("; "))
+    })
+}
+
+fn done(declaration: &Declaration, declared: Declared) -> Result<ScheduleId, Problem> {
+    match declared {
+        Declared::Done(id) => Ok(id),
+        Declared::Taken => Err(Problem::Conflict(format!(
+            "there is another schedule with the name {:?}, or with its key; take another, or change that one",
+            declaration.name
+        ))),
+        Declared::TooMany => Err(Problem::Conflict(format!(
+            "a tenant has at most {SCHEDULES_MAX} schedules; remove one that is over"
+        ))),
     }
 }
 
@@ -207,14 +167,14 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Detail>
 
 pub(crate) async fn declare(
     asked: Asked,
-    Given(declaration): Given<Declaration>,
+    Given(wanted): Given<Wanted>,
 ) -> Result<impl IntoResponse, Problem> {
     let by = asked.may(Role::Admin)?;
+    let declaration = Declaration::from(wanted);
     let mut tx = asked.begin().await?;
-    let (info, plan) = declaration.planned(schedules::now(&mut tx).await?)?;
-    let schedule = declaration.schedule(&info, &plan);
-    let declared = schedules::declare(&mut tx, &schedule, by).await?;
-    let id = declaration.declared(declared)?;
+    let plan = planned(&declaration, schedules::now(&mut tx).await?)?;
+    let declared = schedules::declare(&mut tx, &declaration.with(&plan), by).await?;
+    let id = done(&declaration, declared)?;
     let found = schedules::find(&mut tx, id).await?;
     tx.commit().await?;
     let shown = Shown::from(found.ok_or(Problem::NotFound)?);
@@ -225,15 +185,15 @@ pub(crate) async fn declare(
 pub(crate) async fn change(
     Path(id): Path<String>,
     asked: Asked,
-    Given(declaration): Given<Declaration>,
+    Given(wanted): Given<Wanted>,
 ) -> Answer<Shown> {
     asked.may(Role::Admin)?;
     let id: ScheduleId = named(&id)?;
+    let declaration = Declaration::from(wanted);
     let mut tx = asked.begin().await?;
-    let (info, plan) = declaration.planned(schedules::now(&mut tx).await?)?;
-    let schedule = declaration.schedule(&info, &plan);
-    let changed = schedules::change(&mut tx, id, &schedule).await?;
-    declaration.declared(changed.ok_or(Problem::NotFound)?)?;
+    let plan = planned(&declaration, schedules::now(&mut tx).await?)?;
+    let changed = schedules::change(&mut tx, id, &declaration.with(&plan)).await?;
+    done(&declaration, changed.ok_or(Problem::NotFound)?)?;
     let found = schedules::find(&mut tx, id).await?;
     tx.commit().await?;
     answer(found.ok_or(Problem::NotFound)?.into())

@@ -9,6 +9,7 @@
 //!                │ paused ⇄ resumed                 └ refused: the queue did not take the job; it shows on the tick
 //! ```
 
+mod declaration;
 mod missed;
 mod own;
 mod rule;
@@ -18,13 +19,14 @@ use serde_json::Value;
 
 use crate::Queue;
 
+pub use declaration::{Declaration, Field, WrongField, WrongValue};
 pub use missed::{CATCH_UP_MAX, FRESH, Firing, LATER, Missed, Plan, UnknownMissed};
 pub use model::ScheduleId;
 pub use own::{
     Declared, NewSchedule, SCHEDULES_MAX, Schedule, Tick, TickOutcome, change, declare, find, list,
     now, pause, remove, resume, run, ticks,
 };
-pub use rule::{Rule, WrongRule};
+pub use rule::{Rule, WrongRule, zones};
 
 /// A schedule that somebody should look at.
 #[derive(Debug, Clone)]

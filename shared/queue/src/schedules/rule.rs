@@ -265,6 +265,11 @@ impl Rule {
     }
 }
 
+/// The names of all time zones.
+pub fn zones() -> impl Iterator<Item = &'static str> {
+    chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())
+}
+
 /// The beginning of what was given, for an error.
 fn shown(text: &(impl ToString + ?Sized)) -> String {
     text.to_string().chars().take(SHOWN_MAX).collect()
@@ -305,7 +310,12 @@ fn instant(name: &'static str, value: &Value, zone: Tz) -> Result<DateTime<Utc>,
             .map(|at| at.to_utc())
             .ok()
             .or_else(|| {
-                let civil = text.trim().parse::<NaiveDateTime>().ok()?;
+                let text = text.trim();
+                let civil = text.parse::<NaiveDateTime>();
+                // As people write it, and browsers: without seconds.
+                let civil =
+                    civil.or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M"));
+                let civil = civil.ok()?;
                 Some(in_zone(zone, civil))
             }),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
