@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Error};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -56,8 +56,6 @@ struct Shared {
     /// The last to come back is the first to go, so that the others grow old.
     idle: Mutex<Vec<Kept>>,
     came_back: Notify,
-    /// Connections that listen belong to whoever listens, who asks for another when one breaks.
-    listeners: PgPool,
     /// When a connection broke the last time.
     broke_at: Mutex<Option<Instant>>,
 }
@@ -79,13 +77,8 @@ impl Pool {
         acquire_timeout: Duration,
     ) -> Self {
         let connections = usize::try_from(connections_max).unwrap_or(usize::MAX);
-        let listeners = PgPoolOptions::new()
-            .max_connections(connections_max)
-            .acquire_timeout(acquire_timeout)
-            .connect_lazy_with(options.clone());
         let shared = Arc::new(Shared {
             options,
-            listeners,
             connections_max,
             acquire_timeout,
             places: Arc::new(Semaphore::new(connections)),
@@ -114,14 +107,18 @@ impl Pool {
         lock(&self.0.broke_at).is_some_and(|at| at.elapsed() < RECOVERY)
     }
 
-    /// A connection apart from those that have places.
+    /// A connection apart from those that have places. It is closed with its listener: one that is kept for the next would
+    /// be kept through a failover as well, for a standby answers.
     pub(crate) async fn listener(&self) -> Result<PgListener, Error> {
-        PgListener::connect_with(&self.0.listeners).await
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.0.acquire_timeout)
+            .connect_lazy_with(self.0.options.clone());
+        PgListener::connect_with(&own).await
     }
 
     /// Waits for what is in use, closes everything, and refuses whoever comes later.
     pub(crate) async fn close(&self) {
-        self.0.listeners.close().await;
         let all = self.0.places.acquire_many(self.0.connections_max).await;
         self.0.places.close();
         drop(all);
