@@ -1,8 +1,9 @@
 //! A stretch of network on loopback that can be made to fail as networks do: without a word.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -31,8 +32,12 @@ pub struct Proxy {
     /// The same for those that are lost without being cut.
     lost: watch::Sender<usize>,
     accepted: Arc<AtomicUsize>,
+    open: Open,
     accepting: JoinHandle<()>,
 }
+
+/// The numbers of the connections that there are.
+type Open = Arc<Mutex<BTreeSet<usize>>>;
 
 impl Proxy {
     /// Listens on a free port and leads to `target`.
@@ -48,11 +53,14 @@ impl Proxy {
         let (network, networks) = watch::channel(0);
         let (lost, losses) = watch::channel(0);
         let accepted = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&accepted);
+        let open = Open::default();
+        let (count, opened) = (Arc::clone(&accepted), Arc::clone(&open));
         #[expect(clippy::disallowed_methods, reason = "ended when the proxy is dropped")]
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
+                let number = count.fetch_add(1, Ordering::Relaxed);
+                let opened = Arc::clone(&opened);
+                lock(&opened).insert(number);
                 let (ways, losses) = (ways.clone(), losses.clone());
                 let mut networks = networks.clone();
                 tokio::spawn(async move {
@@ -62,6 +70,7 @@ impl Proxy {
                         // An error says that the proxy is gone: then so are its connections.
                         _ = networks.wait_for(|network| *network != now) => {}
                     }
+                    lock(&opened).remove(&number);
                 });
             }
         });
@@ -71,6 +80,7 @@ impl Proxy {
             network,
             lost,
             accepted,
+            open,
             accepting,
         }
     }
@@ -106,12 +116,22 @@ impl Proxy {
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
+
+    /// The number, counted from 0, of the oldest connection that is not closed.
+    #[must_use]
+    pub fn oldest_open(&self) -> Option<usize> {
+        lock(&self.open).first().copied()
+    }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+fn lock(open: &Open) -> MutexGuard<'_, BTreeSet<usize>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn pass(
@@ -199,6 +219,7 @@ mod tests {
         let nothing = served.try_read(&mut heard).expect_err("nothing arrives");
         assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
 
+        assert_eq!(proxy.oldest_open(), Some(0), "also one that is lost");
         proxy.cut();
         assert_eq!(served.read(&mut heard).await?, 0, "the end is told");
         assert_eq!(client.read(&mut heard).await?, 0, "on both sides");

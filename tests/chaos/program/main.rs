@@ -4,11 +4,16 @@ use std::process::ExitCode;
 
 use host::Function;
 
-const FUNCTIONS: [Function; 4] = [
+const FUNCTIONS: [Function; 9] = [
+    callback::FUNCTION,
     chaos::FUNCTION,
     cron_reap::FUNCTION,
     cron_republish::FUNCTION,
+    cron_schedules::FUNCTION,
+    dispatch::FUNCTION,
     relay::FUNCTION,
+    task_http::FUNCTION,
+    webhook_github::FUNCTION,
 ];
 
 fn main() -> ExitCode {

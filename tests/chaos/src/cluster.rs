@@ -2,22 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use database::{Connect, SystemDb};
 use embedded_postgres::{Durability, Options, Server};
-use model::{JobId, Role, TaskPolicy, TenantId};
-use queue::NewJob;
+use host::{Clock, Env, Function, Resources, ServeLimits};
+use model::{DatabaseRole, JobId, Role, TaskPolicy, TenantId};
+use queue::{NewJob, Queue};
 use reqwest::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
+use secrecy::ExposeSecret as _;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use store::Keyring;
 use tempfile::TempDir;
 use testkit::Proxy;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, client};
 use crate::ledger::{Books, Ledger, Outcome};
@@ -25,6 +32,10 @@ use crate::process::{LOOK_EVERY, Process};
 use crate::task::{Act, FUNCTION, POLICY};
 use crate::{Setup, Times};
 
+/// The file with the key that secrets are sealed with.
+const MASTER_KEY: &str = "master-key";
+/// How often schedules are looked at.
+pub(crate) const SCHEDULES_EVERY: Duration = Duration::from_secs(1);
 /// How long something is asked of a database that may be away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -40,6 +51,8 @@ pub struct Cluster {
     pub ledger: Ledger,
     /// Those who work.
     pub workers: Vec<Process>,
+    /// What secrets are sealed with.
+    pub(crate) keyring: Keyring,
     setup: Setup,
     http: reqwest::Client,
     relay: Option<Process>,
@@ -89,6 +102,8 @@ impl Cluster {
             .await
             .expect("a task");
         drop(owner);
+        let key = Keyring::generate();
+        std::fs::write(folder.path().join(MASTER_KEY), key.expose_secret()).expect("our folder");
         let mut cluster = Self {
             times: setup.times,
             http: client(),
@@ -98,6 +113,7 @@ impl Cluster {
                 path: folder.path().join("ledger"),
             },
             workers: Vec::new(),
+            keyring: Keyring::from_base64(&key).expect("it was just made"),
             setup: setup.clone(),
             relay: None,
             board: Board::start().await,
@@ -116,7 +132,12 @@ impl Cluster {
         cluster
     }
 
-    fn url(&self) -> String {
+    /// The superuser's URL of the database.
+    ///
+    /// # Panics
+    /// When the server is gone.
+    #[must_use]
+    pub fn url(&self) -> String {
         let server = self.server.as_ref().expect("it runs");
         server.superuser_url().to_owned()
     }
@@ -132,24 +153,70 @@ impl Cluster {
         (proxy, self.url().replace(&format!(":{port}/"), &through))
     }
 
-    async fn process(&mut self, function: &str, settings: &[(&str, String)]) -> Process {
+    /// What every function is told.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let seconds = |time: Duration| time.as_secs().to_string();
+        let times = self.times;
+        let key = self.folder.path().join(MASTER_KEY);
+        vec![
+            ("PATH", self.setup.path.clone()),
+            ("DATABASE_URL", self.url()),
+            ("MASTER_KEY_FILE", key.display().to_string()),
+            ("LEASE_SECS", seconds(times.lease)),
+            ("HEARTBEAT_SECS", seconds(times.heartbeat)),
+            ("SLICE_SECS", seconds(times.slice)),
+            ("CHAOS_LEDGER", self.ledger.path.display().to_string()),
+        ]
+    }
+
+    /// A function as a process of its own, which ends with what is returned.
+    pub async fn process(&mut self, function: &str, settings: &[(&str, String)]) -> Process {
         self.started += 1;
         let log = self
             .folder
             .path()
             .join(format!("{function}-{}.log", self.started));
-        let seconds = |time: Duration| time.as_secs().to_string();
-        let times = self.times;
-        let mut all = vec![
-            ("PATH", self.setup.path.clone()),
-            ("DATABASE_URL", self.url()),
-            ("LEASE_SECS", seconds(times.lease)),
-            ("HEARTBEAT_SECS", seconds(times.heartbeat)),
-            ("SLICE_SECS", seconds(times.slice)),
-            ("CHAOS_LEDGER", self.ledger.path.display().to_string()),
-        ];
+        let mut all: Vec<(&str, String)> = self.settings();
         all.extend(settings.iter().cloned());
         Process::start(&self.setup.program, function, log, &all).await
+    }
+
+    /// A function in this process, on a machine whose clock is wrong by so much. Returns where it listens; it ends with the
+    /// cluster.
+    ///
+    /// # Panics
+    /// When it cannot be served.
+    pub async fn on_a_wrong_clock(&mut self, function: &Function, wrong: TimeDelta) -> SocketAddr {
+        let now: DateTime<Utc> = sqlx::query_scalar("select now()")
+            .fetch_one(&self.rows)
+            .await
+            .expect("the database answers");
+        let env = self
+            .settings()
+            .into_iter()
+            .fold(Env::default(), |env, (name, value)| env.with(name, value));
+        let resources = Resources::new().expect("an HTTP client");
+        let mounted = function
+            .mount(&env, &resources.with_clock(Clock::Fixed(now + wrong)))
+            .expect("good settings");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("it listens");
+        let serving = host::serve(
+            listener,
+            mounted.router,
+            ServeLimits::default(),
+            CancellationToken::new(),
+        );
+        #[expect(clippy::disallowed_methods, reason = "ended with the cluster")]
+        self.ticks.push(tokio::spawn(serving));
+        address
+    }
+
+    /// Brings wake-ups to these.
+    pub fn lead_all_to(&self, workers: Vec<SocketAddr>) {
+        self.board.lead_to(workers);
     }
 
     /// One more worker. Returns its place.
@@ -163,6 +230,16 @@ impl Cluster {
         self.workers.push(worker);
         self.lead();
         self.workers.len() - 1
+    }
+
+    /// Starts a new worker for each that has ended, as Knative does.
+    pub async fn revive(&mut self) {
+        for place in 0..self.workers.len() {
+            if self.workers[place].ended().is_some() {
+                self.workers[place] = self.process(FUNCTION.name, &[]).await;
+                self.lead();
+            }
+        }
     }
 
     /// Brings wake-ups to those workers that are there.
@@ -189,16 +266,26 @@ impl Cluster {
 
     /// A relay for wake-ups and cancels.
     pub async fn start_relay(&mut self) {
+        let url = self.url();
+        self.start_relay_with(url).await;
+    }
+
+    /// The same in its place, on this way to the database.
+    pub async fn start_relay_with(&mut self, database_url: String) {
+        drop(self.relay.take());
         let sink = self.board.url();
-        let settings = [("RELAY_BROKER", "work".to_owned()), ("K_SINK", sink)];
+        let settings = [
+            ("RELAY_BROKER", "work".to_owned()),
+            ("K_SINK", sink),
+            ("DATABASE_URL", database_url),
+        ];
         self.relay = Some(self.process("relay", &settings).await);
     }
 
     /// A second one beside it, which ends with what is returned.
     pub async fn another_relay(&mut self) -> Process {
         let sink = self.board.url();
-        let settings = [("RELAY_BROKER", "work".to_owned()), ("K_SINK", sink)];
-        self.process("relay", &settings).await
+        self.relay_of("work", &sink).await
     }
 
     /// A relay of another broker's, to this address; it ends with what is returned.
@@ -222,8 +309,20 @@ impl Cluster {
     /// One more process of a reconciler, with ticks of its own.
     pub async fn start_reconciler(&mut self, function: &str) {
         let process = self.process(function, &[]).await;
-        let (address, every, http) = (process.address(), self.times.tick, self.http.clone());
+        self.tick(process.address(), self.times.tick);
         self.reconcilers.push(process);
+    }
+
+    /// The same in a second of its own, as schedules have it.
+    pub async fn start_scheduler(&mut self) {
+        let process = self.process("cron-schedules", &[]).await;
+        self.tick(process.address(), SCHEDULES_EVERY);
+        self.reconcilers.push(process);
+    }
+
+    /// Ticks to an address.
+    pub fn tick(&mut self, address: SocketAddr, every: Duration) {
+        let http = self.http.clone();
         #[expect(clippy::disallowed_methods, reason = "ended with the cluster")]
         self.ticks.push(tokio::spawn(async move {
             loop {
@@ -286,6 +385,18 @@ impl Cluster {
         asked
             .await
             .is_ok_and(|response| response.status().is_success())
+    }
+
+    /// The queue as functions have it.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        let system = SystemDb::new(&Connect {
+            url: self.url().into(),
+            role: DatabaseRole::System,
+            connections_max: 2,
+            acquire_timeout: ANSWER_WITHIN,
+        });
+        Queue::new(system.expect("a URL"))
     }
 
     /// Adds a job; returns when that is acknowledged, however long the database is away.

@@ -7,7 +7,9 @@
 mod board;
 mod cluster;
 pub mod faults;
+mod hook;
 mod ledger;
+mod outside;
 mod process;
 mod task;
 
@@ -15,7 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use cluster::Cluster;
+pub use hook::Hook;
 pub use ledger::{Books, Effect, Ledger, What};
+pub use process::Process;
 pub use task::{Act, FUNCTION};
 
 /// With what a fault is tried.
@@ -50,8 +54,13 @@ pub struct Times {
     pub flood: u32,
     /// Output of a job that does not stop talking, in MiB.
     pub output_mib: u32,
-    /// What a busy machine may take longer than was promised.
+    /// Workers that are replaced one after the other.
+    pub replaced: usize,
+    /// What a busy machine may take longer than was promised. Where there is none, figures are held to; elsewhere order and
+    /// loss alone.
     pub slack: Duration,
+    /// How long may take what nothing is promised of: a process's first work, the end of jobs that run.
+    pub patience: Duration,
 }
 
 impl Times {
@@ -66,7 +75,9 @@ impl Times {
         rate: 50,
         flood: 5_000,
         output_mib: 32,
+        replaced: 3,
         slack: Duration::from_secs(10),
+        patience: Duration::from_secs(30),
     };
     /// As the promise has it.
     pub const LONG: Self = Self {
@@ -79,12 +90,20 @@ impl Times {
         rate: 200,
         flood: 1_000_000,
         output_mib: 1024,
+        replaced: 20,
         slack: Duration::ZERO,
+        patience: Duration::from_secs(120),
     };
 
     /// From a worker's death until its jobs run again: its lease and a tick.
     #[must_use]
     pub fn taken_over(&self) -> Duration {
         self.lease + self.tick + self.slack
+    }
+
+    /// Whether figures are held to, and not order and loss alone.
+    #[must_use]
+    pub const fn are_promised(&self) -> bool {
+        self.slack.is_zero()
     }
 }

@@ -2,7 +2,7 @@
 //! loss are what counts.
 //!
 //! Others are elsewhere: 4, a worker that comes back from beyond its lease, in `tests/it/zombie.rs`; 16, a relay that is killed
-//! before or after it publishes, in `tests/it/processes.rs`; 21, clocks that are wrong, beside the drain (`shared/host/tests`).
+//! before or after it publishes, in `tests/it/processes.rs`.
 
 use chaos::{Setup, Times, faults};
 use host::Env;
@@ -37,13 +37,17 @@ faults! {
     2 all_workers_and_the_relay_are_killed
     3 workers_are_asked_to_leave
     5 backends_are_ended_again_and_again
+    5 senders_do_not_notice_that_connections_end
     6 the_server_restarts
     7 the_server_turns_read_only
     8 the_pool_is_exhausted
     9 connections_die_silently
     10 notifications_are_lost
     11 the_database_is_out_of_reach_of_a_worker
+    12 functions_are_cut_off_from_their_callback
+    13 callbacks_come_twice_at_once_and_out_of_order
     19 poison_is_contained
     20 one_tenant_floods
+    21 clocks_are_wrong
     23 two_reconcilers_and_two_relays_at_once
 }

@@ -10,7 +10,7 @@ use crate::ledger::now;
 use crate::{Act, Cluster, Setup};
 
 /// Between two times that all connections are ended.
-const END_EVERY: Duration = Duration::from_secs(2);
+pub(super) const END_EVERY: Duration = Duration::from_secs(2);
 /// From the database's return until jobs run.
 const BACK_MAX: Duration = Duration::from_secs(10);
 /// How long somebody may wait for being told that there is no connection.
@@ -49,7 +49,7 @@ pub async fn backends_are_ended_again_and_again(setup: &Setup) -> Seen {
     }
     feeding.await.expect("nobody panicked");
     cluster
-        .quiet(cluster.times.taken_over() + cluster.times.slack * 2)
+        .quiet(cluster.times.taken_over() + cluster.times.patience)
         .await;
     let quiet = began.elapsed();
     cluster.balance().await;
@@ -78,7 +78,7 @@ pub async fn the_server_restarts(setup: &Setup) -> Seen {
     }
     feeding.await.expect("nobody panicked");
     cluster
-        .quiet(cluster.times.taken_over() + cluster.times.slack * 2)
+        .quiet(cluster.times.taken_over() + cluster.times.patience)
         .await;
     cluster.balance().await;
     assert_eq!(cluster.deaths(), 0, "nobody has to be started again");
@@ -87,25 +87,39 @@ pub async fn the_server_restarts(setup: &Setup) -> Seen {
 }
 
 /// Fault 7: the server may no longer be written to, and keeps its connections open. Another one may: here the same, a
-/// while later, for whoever connects again.
+/// while later, for whoever connects again. One server is enough: what is lost in a failover is up to replication, which is
+/// the operator's; what is ours is to leave the old one and to look for the new one, and that is seen on the way to it.
 ///
 /// # Panics
 /// When connections are kept that can no longer write, or something is lost or done twice.
 pub async fn the_server_turns_read_only(setup: &Setup) -> Seen {
     let mut cluster = Cluster::start(setup, 1).await;
     let (proxy, url) = cluster.proxy().await;
-    cluster.add_worker_with(&[("DATABASE_URL", url)]).await;
+    cluster
+        .add_worker_with(&[("DATABASE_URL", url.clone())])
+        .await;
+    cluster.start_relay_with(url).await;
     cluster.lead_to(1);
     works_again(&cluster, BACK_MAX + cluster.times.slack).await;
     let before = proxy.accepted();
     let feeding = feed(&cluster, cluster.times.outage);
-    tokio::time::sleep(cluster.times.outage / 4).await;
+    tokio::time::sleep(cluster.times.outage / 6).await;
     // For sessions that there are as for new ones: what a standby is.
     cluster
         .execute("alter system set default_transaction_read_only = on")
         .await;
     cluster.execute("select pg_reload_conf()").await;
-    tokio::time::sleep(cluster.times.outage / 2).await;
+    let turned = Instant::now();
+    // The one that listens among them.
+    cluster
+        .until(
+            "nobody keeps a connection from before",
+            BACK_MAX + cluster.times.slack,
+            || async { proxy.oldest_open().is_none_or(|number| number >= before) },
+        )
+        .await;
+    let left = turned.elapsed();
+    tokio::time::sleep_until(turned + cluster.times.outage / 2).await;
     let asked_again = proxy.accepted() - before;
     cluster
         .execute("alter system reset default_transaction_read_only")
@@ -113,34 +127,50 @@ pub async fn the_server_turns_read_only(setup: &Setup) -> Seen {
     cluster.execute("select pg_reload_conf()").await;
     let back = works_again(&cluster, BACK_MAX + cluster.times.slack).await;
     assert!(asked_again > 0, "it never looked for one that may write");
+    cluster
+        .until(
+            "the relay listens",
+            BACK_MAX + cluster.times.slack,
+            || async {
+                let listening =
+                    "select count(*) from pg_stat_activity where query ilike 'listen%switchyard_relay%'";
+                cluster.count(listening).await == 1
+            },
+        )
+        .await;
     feeding.await.expect("nobody panicked");
     cluster
-        .quiet(cluster.times.taken_over() + cluster.times.slack * 2)
+        .quiet(cluster.times.taken_over() + cluster.times.patience)
         .await;
     cluster.balance().await;
     assert_eq!(cluster.deaths(), 0, "nobody has to be started again");
     cluster.end().await;
-    vec![("jobs run after it may write", back)]
+    vec![
+        ("all old connections left", left),
+        ("jobs run after it may write", back),
+    ]
 }
 
 /// Fault 8: all connections of a process are busy with statements that do not come back.
 ///
 /// # Panics
-/// When a wake-up waits for longer than a second to be told, or the process does not recover by itself.
+/// When a wake-up waits for longer than a second to be told, the process says meanwhile that it is ready, or it does not
+/// recover by itself.
 pub async fn the_pool_is_exhausted(setup: &Setup) -> Seen {
     let mut cluster = Cluster::start(setup, 0).await;
     let worker = cluster
-        .add_worker_with(&[("DATABASE_POOL_MAX", "2".to_owned())])
+        .add_worker_with(&[("DATABASE_POOL_MAX", "1".to_owned())])
         .await;
     works_again(&cluster, BACK_MAX + cluster.times.slack).await;
-    cluster.quiet(cluster.times.slack).await;
-    // Claims wait for this, each on its connection.
+    cluster.quiet(cluster.times.patience).await;
+    // A claim waits for this on the only connection.
     let mut lock = cluster.rows.acquire().await.expect("a connection");
     sqlx::raw_sql("begin; lock table switchyard.lanes, switchyard.jobs in access exclusive mode")
         .execute(&mut *lock)
         .await
         .expect("a lock");
-    let told = told(&cluster, worker, 40).await;
+    let (told, ready) = told(&cluster, worker, 40).await;
+    assert!(!ready, "it says that it is ready");
     let slowest = told.iter().map(|(_, took)| *took).max().unwrap_or_default();
     assert!(told.iter().all(|(later, _)| *later), "each may be repeated");
     assert!(
@@ -158,27 +188,29 @@ pub async fn the_pool_is_exhausted(setup: &Setup) -> Seen {
             cluster.is_ready(worker).await
         })
         .await;
-    cluster.quiet(cluster.times.slack).await;
+    cluster.quiet(cluster.times.patience).await;
     cluster.balance().await;
     assert_eq!(cluster.deaths(), 0);
     cluster.end().await;
     vec![("told", slowest), ("jobs run after it", back)]
 }
 
-/// Wakes a worker so many times at once. Who gets a connection waits with it; what the others are told, and when.
-async fn told(cluster: &Cluster, worker: usize, wakeups: usize) -> Vec<(bool, Duration)> {
+/// Wakes a worker so many times at once. Who gets the connection waits with it; what the others are told, and when; and
+/// whether it says that it is ready.
+async fn told(cluster: &Cluster, worker: usize, wakeups: usize) -> (Vec<(bool, Duration)>, bool) {
     // The one whose claim hangs.
     let hangs = cluster.wake(worker);
     let others = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        futures::future::join_all((0..wakeups).map(|_| cluster.wake(worker))).await
+        let told = futures::future::join_all((0..wakeups).map(|_| cluster.wake(worker))).await;
+        (told, cluster.is_ready(worker).await)
     };
-    let answers = tokio::select! {
+    let (told, ready) = tokio::select! {
         (status, ..) = hangs => panic!("the claim did not hang: {status}"),
         answers = others => answers,
     };
-    answers
+    let told = told
         .into_iter()
-        .map(|(status, later, took)| (status == StatusCode::SERVICE_UNAVAILABLE && later, took))
-        .collect()
+        .map(|(status, later, took)| (status == StatusCode::SERVICE_UNAVAILABLE && later, took));
+    (told.collect(), ready)
 }

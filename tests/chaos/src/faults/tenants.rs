@@ -36,11 +36,9 @@ pub async fn one_tenant_floods(setup: &Setup) -> Seen {
             |effects: &[crate::Effect]| effects.iter().filter(|it| it.what == What::Began).count();
         let before = begun(&cluster.ledger.effects());
         cluster
-            .until(
-                "the flood is worked on",
-                cluster.times.slack * 2,
-                || async { begun(&cluster.ledger.effects()) > before },
-            )
+            .until("the flood is worked on", cluster.times.patience, || async {
+                begun(&cluster.ledger.effects()) > before
+            })
             .await;
         let (added, at) = (Instant::now(), now());
         let job = cluster.add_for(other, Act::Work { millis: 1 }, 5).await;
