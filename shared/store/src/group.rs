@@ -1,6 +1,7 @@
 //! Deliveries are written in groups: whatever arrives while one group is being written goes into the next, so that one
 //! alone pays no wait and many share a statement and a commit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use database::SystemDb;
@@ -10,7 +11,7 @@ use sqlx::types::Json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::inbox::Stored;
+use crate::inbox::{Stored, is_there_already};
 
 /// Deliveries in one group.
 const GROUP_MAX: usize = 64;
@@ -153,15 +154,20 @@ async fn write(db: &SystemDb, group: Vec<Asked>) {
 
 /// A group whose connection broke is there as a whole or not at all: which of them is looked up before it is written again.
 async fn accept_once(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx::Error> {
-    let again = std::sync::atomic::AtomicBool::new(false);
-    database::reconnected(|| async {
-        if again.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            let stored = already(db, rows).await?;
-            if !stored.is_empty() {
-                return Ok(stored);
-            }
+    let again = AtomicBool::new(false);
+    db.reconnected(|| async {
+        if !again.swap(true, Ordering::Relaxed) {
+            return accept(db, rows).await;
         }
-        accept(db, rows).await
+        let stored = already(db, rows).await?;
+        if !stored.is_empty() {
+            return Ok(stored);
+        }
+        match accept(db, rows).await {
+            // A connection that broke on our side alone: the server was still at it when we looked, and we waited for it.
+            Err(error) if is_there_already(&error) => already(db, rows).await,
+            accepted => accepted,
+        }
     })
     .await
 }

@@ -1,5 +1,7 @@
 //! What comes in from outside: triggers as webhooks see them, deliveries, rejections.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use model::{DeliveryId, EventId, TenantId, TriggerId, TriggerKind};
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -174,7 +176,7 @@ impl Store {
         keyring: &Keyring,
         id: TriggerId,
     ) -> Result<Option<InboxTrigger>, InboxError> {
-        let row = database::reconnected(|| async {
+        let asked = self.db.reconnected(|| async {
             sqlx::query!(
                 r#"
                 select database_id, kind, secret, secret_previous
@@ -185,8 +187,8 @@ impl Store {
             )
             .fetch_optional(&mut *self.db.acquire().await?)
             .await
-        })
-        .await?;
+        });
+        let row = asked.await?;
         let tenant = TenantId::from(row.as_ref().map_or(Uuid::nil(), |row| row.database_id));
         let open = |column, sealed: Option<Vec<u8>>| -> Result<_, InboxError> {
             let slot = Slot {
@@ -252,24 +254,40 @@ impl Store {
         self.deliveries.store(&self.db, row).await
     }
 
-    /// Counts a request that was not verified; the first few of an hour are stored as well, without a body. Returns how many
-    /// there were in this hour for this trigger and reason.
+    /// Counts a request that was not verified; the first few of an hour are stored as well, without a body. One whose
+    /// connection broke meanwhile may be counted twice, but is stored once.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn count_rejection(&self, rejection: &Rejection<'_>) -> Result<i64, sqlx::Error> {
+    pub async fn count_rejection(&self, rejection: &Rejection<'_>) -> Result<(), sqlx::Error> {
         let (tenant, trigger) = rejection.trigger.unzip();
-        sqlx::query_scalar!(
-            r#"select switchyard.count_rejection($1, $2, $3, $4, $5, $6, $7) as "count!""#,
-            rejection.id.uuid(),
-            tenant.map(TenantId::uuid),
-            trigger.map(TriggerId::uuid),
-            rejection.vendor,
-            rejection.vendor_event,
-            rejection.reason,
-            rejection.headers,
-        )
-        .fetch_one(&mut *self.db.acquire().await?)
-        .await
+        let again = AtomicBool::new(false);
+        let counted = self.db.reconnected(|| async {
+            let again = again.swap(true, Ordering::Relaxed);
+            let counted = sqlx::query_scalar!(
+                r#"select switchyard.count_rejection($1, $2, $3, $4, $5, $6, $7) as "count!""#,
+                rejection.id.uuid(),
+                tenant.map(TenantId::uuid),
+                trigger.map(TriggerId::uuid),
+                rejection.vendor,
+                rejection.vendor_event,
+                rejection.reason,
+                rejection.headers,
+            )
+            .fetch_one(&mut *self.db.acquire().await?)
+            .await;
+            match counted {
+                // Stored by the try whose answer was lost.
+                Err(error) if again && is_there_already(&error) => Ok(()),
+                counted => counted.map(drop),
+            }
+        });
+        counted.await
     }
+}
+
+/// Whether a row could not be inserted because its id is taken: by an earlier try, where ids are our own.
+pub(crate) fn is_there_already(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
