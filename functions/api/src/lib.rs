@@ -16,6 +16,8 @@ mod repair;
 mod schedules;
 mod tasks;
 
+use std::collections::HashMap;
+
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
@@ -144,7 +146,16 @@ async fn event(Path(id): Path<String>, asked: Asked) -> Answer<Event> {
     answer(Event { event, data })
 }
 
-async fn jobs(mut asked: Asked) -> Answer<Piece<pages::Job>> {
+/// A job in a list.
+#[derive(Serialize)]
+struct JobRow {
+    #[serde(flatten)]
+    job: pages::Job,
+    /// Why it does not go on, nearest first; none when it has ended.
+    reasons: Vec<Reason>,
+}
+
+async fn jobs(mut asked: Asked) -> Answer<Piece<JobRow>> {
     let workload = asked.parsed::<WorkloadId>("workload")?;
     let (before, limit) = asked.piece::<JobId>()?;
     let mut tx = asked.begin().await?;
@@ -155,9 +166,21 @@ async fn jobs(mut asked: Asked) -> Answer<Piece<pages::Job>> {
         }
         Some(_) => None,
     };
-    tx.commit().await?;
     let rows = rows.ok_or(Problem::NotFound)?;
-    answer(asked.list(rows, limit, |row| row.id.to_string())?)
+    let ids: Vec<_> = rows.iter().map(|job| job.id).collect();
+    let mut reasons: HashMap<_, _> = reasons::own_reasons(&mut tx, &ids)
+        .await?
+        .into_iter()
+        .collect();
+    tx.commit().await?;
+    let rows = rows
+        .into_iter()
+        .map(|job| JobRow {
+            reasons: reasons.remove(&job.id).unwrap_or_default(),
+            job,
+        })
+        .collect();
+    answer(asked.list(rows, limit, |row| row.job.id.to_string())?)
 }
 
 /// A job with what happened to it.

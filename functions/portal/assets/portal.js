@@ -56,10 +56,30 @@ function enhanceMenu() {
   });
 }
 
+/** One box that stands for all boxes of a form. Rows come and go with the stream, so the page listens for them. */
+function enhanceChoice() {
+  const boxes = (form) => [...document.querySelectorAll(`.choice[form="${form}"]`)];
+  document.addEventListener("change", ({ target }) => {
+    if (!(target instanceof HTMLInputElement) || target.type !== "checkbox") return;
+    const { chooseAll } = target.dataset;
+    if (chooseAll) {
+      for (const box of boxes(chooseAll)) box.checked = target.checked;
+      return;
+    }
+    const form = target.getAttribute("form");
+    const all = document.querySelector(`[data-choose-all="${form}"]`);
+    if (!all) return;
+    const chosen = boxes(form).filter((box) => box.checked).length;
+    all.checked = chosen > 0 && chosen === boxes(form).length;
+    all.indeterminate = chosen > 0 && !all.checked;
+  });
+}
+
 customElements.define("copy-text", CopyText);
 startTimes();
 startKeyboard();
 startLive();
 enhancePreferences();
 enhanceMenu();
+enhanceChoice();
 document.addEventListener("htmx:after:swap", () => localise(document));

@@ -1,11 +1,16 @@
 //! Renders every page with sample data in both languages, checks what a browser and the policy would refuse, and leaves
 //! the pages in `target/portal-preview` to be looked at: serve that folder over HTTP.
 
+mod queue;
+
 use std::collections::HashSet;
 use std::path::Path;
 
+use ::queue::reasons::{Reason, Scope};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::Markup;
+use model::JobId;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::assets;
@@ -140,12 +145,12 @@ fn delivery_rows() -> Vec<DeliveryRow> {
 }
 
 fn job_rows() -> Vec<JobRow> {
-    let row = |id, state, why, error: Option<&str>, seconds| JobRow {
+    let row = |id, state, reason: Option<Reason>, error: Option<&str>, seconds| JobRow {
         id,
         task: "task-static".into(),
         workload: Some(handbook()),
         state,
-        why,
+        reasons: reason.into_iter().collect(),
         error: error.map(Into::into),
         since: ago(seconds),
     };
@@ -153,9 +158,12 @@ fn job_rows() -> Vec<JobRow> {
         row(
             48_213,
             JobState::Running,
-            Some(Why::Leased {
+            Some(Reason::Running {
                 worker: "task-static-00004-7d9f".into(),
-                until: now() + TimeDelta::seconds(27),
+                since: ago(9),
+                lease_until: now() + TimeDelta::seconds(27),
+                attempt_until: now() + TimeDelta::seconds(891),
+                progress: None,
             }),
             None,
             9,
@@ -163,9 +171,9 @@ fn job_rows() -> Vec<JobRow> {
         row(
             48_214,
             JobState::Queued,
-            Some(Why::QueueBusy {
+            Some(Reason::Queue {
                 queue: "workload:handbook".into(),
-                job: 48_213,
+                job: JobId(48_213),
             }),
             None,
             12,
@@ -173,8 +181,10 @@ fn job_rows() -> Vec<JobRow> {
         row(
             48_200,
             JobState::Queued,
-            Some(Why::Retry {
+            Some(Reason::Retry {
                 at: now() + TimeDelta::seconds(12),
+                attempts: 2,
+                attempts_max: 5,
                 error: "connection to git.example.org timed out after 10 s".into(),
             }),
             None,
@@ -190,49 +200,99 @@ fn job_rows() -> Vec<JobRow> {
     ]
 }
 
-fn whys() -> Vec<JobRow> {
+/// Every reason once.
+fn reasons() -> Vec<(JobState, Reason)> {
     let later = now() + TimeDelta::minutes(4);
-    [
-        Why::Ready { since: ago(30) },
-        Why::KeyBusy { job: 48_213 },
-        Why::Due { at: later },
-        Why::QueuePaused {
-            queue: "nightly".into(),
-        },
-        Why::AtCap { running: 1_250 },
-        Why::NoExecutor {
-            task: "resize-images".into(),
-        },
-        Why::Outside {
-            runner: "job/terraform-plan-48220".into(),
-            deadline: later,
-        },
-        Why::Approval { deadline: later },
-        Why::Stopping { asked_at: ago(3) },
+    let progress = Some(json!({"done": 1_204, "of": 5_300, "message": "1,204 replayed"}));
+    vec![
+        (
+            JobState::Queued,
+            Reason::Ready {
+                since: ago(30),
+                worker_seen_at: Some(ago(2)),
+            },
+        ),
+        (
+            JobState::Queued,
+            Reason::Ready {
+                since: ago(3_000),
+                worker_seen_at: None,
+            },
+        ),
+        (JobState::Queued, Reason::Key { job: JobId(48_213) }),
+        (JobState::Queued, Reason::Due { at: later }),
+        (
+            JobState::Queued,
+            Reason::Paused {
+                scope: Scope::Queue,
+                queue: Some("nightly".into()),
+                task: None,
+                by: "Robin".into(),
+                note: Some("the disk is full".into()),
+                since: ago(600),
+            },
+        ),
+        (
+            JobState::Queued,
+            Reason::Full {
+                scope: Scope::Tenant,
+                in_flight: 1_250,
+                in_flight_max: 1_250,
+            },
+        ),
+        (
+            JobState::Queued,
+            Reason::Rate {
+                scope: Scope::TenantTask,
+                next_at: later,
+            },
+        ),
+        (
+            JobState::Queued,
+            Reason::NoExecutor {
+                task: "resize-images".into(),
+            },
+        ),
+        (
+            JobState::Waiting,
+            Reason::Runner {
+                runner: "job/terraform-plan-48220".into(),
+                deadline: later,
+                progress: progress.clone(),
+            },
+        ),
+        (
+            JobState::Waiting,
+            Reason::Callback {
+                deadline: later,
+                progress,
+            },
+        ),
+        (JobState::Waiting, Reason::Approval { deadline: later }),
+        (
+            JobState::Cancelling,
+            Reason::Stopping {
+                asked_at: ago(3),
+                asked_by: Some("Robin".into()),
+            },
+        ),
     ]
-    .into_iter()
-    .zip([
-        JobState::Queued,
-        JobState::Queued,
-        JobState::Queued,
-        JobState::Queued,
-        JobState::Queued,
-        JobState::Queued,
-        JobState::Waiting,
-        JobState::Waiting,
-        JobState::Cancelling,
-    ])
-    .enumerate()
-    .map(|(index, (why, state))| JobRow {
-        id: 48_300 + index as i64,
-        task: "task-static".into(),
-        workload: None,
-        state,
-        why: Some(why),
-        error: None,
-        since: ago(30),
-    })
-    .collect()
+}
+
+fn reason_rows() -> Vec<JobRow> {
+    reasons()
+        .into_iter()
+        .enumerate()
+        .map(|(index, (state, reason))| JobRow {
+            id: 48_300 + index as i64,
+            task: "task-static".into(),
+            workload: None,
+            state,
+            reasons: vec![reason],
+            error: None,
+            since: ago(30),
+        })
+        .collect()
 }
 
 fn workload_rows() -> Vec<WorkloadRow> {
@@ -537,7 +597,6 @@ fn running_job() -> JobPage {
         created_at: ago(14),
         ran_for: Some(TimeDelta::milliseconds(9_380)),
         outcome: None,
-        reasons: Vec::new(),
         advice: None,
         chain: chain(false),
         attempts: vec![
@@ -580,6 +639,7 @@ fn running_job() -> JobPage {
         payload: BODY.into(),
         result: None,
         cancel_href: Some("/jobs/48213/cancel".into()),
+        replay_href: None,
         live_href: Some("/live/jobs/48213?after=46".into()),
     }
 }
@@ -592,6 +652,7 @@ fn dead_job() -> JobPage {
             .into(),
     );
     page.cancel_href = None;
+    page.replay_href = Some("/dead/47802/replay".into());
     page.live_href = None;
     page.log = Log {
         lines: Vec::new(),
@@ -615,7 +676,7 @@ fn retrying_job() -> JobPage {
 fn done_job() -> JobPage {
     let mut page = running_job();
     page.row.state = JobState::Succeeded;
-    page.row.why = None;
+    page.row.reasons = Vec::new();
     page.outcome = Some("asked for a1b2c3d, deployed c3d4e5f".into());
     page.chain = chain(true);
     page.cancel_href = None;
@@ -686,7 +747,7 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
     let job_at = |page: &JobPage| job::job(&reader("/jobs/48213"), page);
     let sign_in = |view| session::sign_in(&nobody("/sign-in"), &view);
     let fail = |failure, reference| failure::failure(&reader("/jobs/1?x=y"), failure, reference);
-    vec![
+    let mut pages = vec![
         (
             "overview",
             overview::overview(&reader("/"), &full_overview()),
@@ -748,7 +809,7 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
             workload::workload(
                 &reader("/workloads/1"),
                 &WorkloadPage {
-                    jobs: whys(),
+                    jobs: reason_rows(),
                     ..workload_page()
                 },
             ),
@@ -786,7 +847,9 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
             fail(Failure::Internal, Some("4bf92f3577b34da6")),
         ),
         ("error-503", fail(Failure::Unavailable, None)),
-    ]
+    ];
+    pages.extend(queue::pages(&reader("/queues")));
+    pages
 }
 
 /// The tags of a page with their attributes. Enough of a parser for what maud writes.

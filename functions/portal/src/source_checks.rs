@@ -19,7 +19,7 @@ fn sources() -> Vec<(PathBuf, String)> {
                 .any(|name| path.ends_with(name))
                 && !path
                     .parent()
-                    .is_some_and(|folder| folder.ends_with("served"))
+                    .is_some_and(|folder| folder.ends_with("served") || folder.ends_with("preview"))
             {
                 let text = std::fs::read_to_string(&path).expect("the source can be read");
                 // Tests may name anything.

@@ -100,12 +100,11 @@ job-number = #{ $id }
 revision-number = r{ $n }
 
 why-ready = It became ready { $since }; the next free worker takes it.
+why-ready-alone = It became ready { $since }. No worker of it was seen in the last hour: one is woken for it.
 why-due = Not due yet: it starts { $when }.
 why-retry = Tries again { $when }, after { $error }.
 why-queue-busy = Queue { $queue } is busy with { $job }; one job of it runs at a time.
 why-key-busy = It follows { $job }, which is about the same and still worked on.
-why-queue-paused = Queue { $queue } is paused. It goes on when somebody resumes the queue.
-why-at-cap = As many as allowed run already ({ $running }); it starts when one of them ends.
 why-no-executor = Nobody takes the task { $task }. Give it an executor, or start a worker for it.
 why-leased = Held by { $worker }. If that falls silent, the job goes back { $until }.
 why-outside = { $runner } works on it outside. If nothing is heard, it is given up { $deadline }.
@@ -140,7 +139,7 @@ filter-trigger = Trigger
 filter-any = Any
 filter-apply = Filter
 filter-clear = Clear the filter
-pages-label = More deliveries
+pages-label = Pages of this list
 pages-newer = Newer
 pages-older = Older
 
@@ -343,7 +342,7 @@ pause-drain = Drain
 pause-why = Why, for whoever comes next
 schedules-title = Schedules
 schedules-lede = What starts by the clock.
-schedules-none = No schedule yet. The API declares them.
+schedules-none = No schedule yet.
 schedule-problem = Its rule is wrong
 schedule-over = No further tick
 schedule-run = Run now
@@ -393,3 +392,107 @@ job-event-cancel-cannot = It cannot be stopped
 job-event-called-back = Its function called back
 job-event-refused = Not taken
 refused-title = This cannot be done now
+schedule-new = New schedule
+schedule-new-title = New schedule
+schedule-edit = Change
+schedule-edit-title = Change { $name }
+schedule-remove = Remove
+schedule-remove-text = It ticks no more. Its jobs stay.
+schedule-fired-by = Fired by another system’s scheduler, { $name }, and not by ours.
+schedule-save = Save
+schedule-check = Check
+schedule-leave = Leave it as it is
+form-wrong = Nothing was saved. What is wrong stands at the fields.
+form-what = What starts
+form-when = When
+rule-as = How the rule is written
+rule-as-fields = Fields
+rule-as-json = JSON
+field-start = Not before
+field-end = Not after
+field-priority = Priority
+field-jitter = Jitter
+field-jitter-secs = Jitter, seconds
+jitter-up-to = up to { $secs } s later
+hint-queue = Its jobs go one at a time, in order. Empty: beside each other.
+hint-key = At most one job with it waits and one runs.
+hint-priority = Smaller goes first; 0 when empty.
+hint-attempts = As many as the task has when empty.
+hint-payload = JSON that each job gets.
+hint-rule = Minute, hour, day, month, weekday; with six fields seconds come first. Or @daily, or an instant such as 2026-12-01T09:00.
+hint-rule-json = A text, or fields that must all hold: {"{"}"hour": [9, 18], "minute": 30{"}"}. Around it: {"{"}"rule": …, "start": …, "end": …{"}"}.
+hint-edge = An instant such as 2026-12-01T09:00Z; without a Z in the time zone below.
+hint-zone = An IANA name such as Europe/Paris; UTC when empty.
+hint-jitter = Each job starts up to so much later, so that not all start at once.
+preview-title = Next ticks
+preview-empty = Write a rule to see when it ticks.
+preview-zone = As clocks show it in { $zone }:
+preview-shortest = At the closest { $length } apart.
+day-monday = Mon
+day-tuesday = Tue
+day-wednesday = Wed
+day-thursday = Thu
+day-friday = Fri
+day-saturday = Sat
+day-sunday = Sun
+wrong-number = write a whole number
+wrong-json = this is no JSON from line { $line }, column { $column } on
+wrong-only-json = only a rule that is a text, with nothing beside it but start and end, can be written in fields; this one would lose something
+wrong-taken = there is another schedule with the name { $name }, or with its key; take another, or change that one
+wrong-too-many = a tenant has at most { $most } schedules; remove one that is over
+wrong-length = write 1 to { $max } characters
+wrong-nul = the character NUL is refused; remove it
+wrong-large = a rule has at most 6000 bytes as JSON
+wrong-tries = one try is the least
+wrong-jitter = { $max }, a day, is the most
+wrong-rule-kind = a rule is a text such as "*/5 * * * *", an object such as {"{"}"hour": 9, "minute": 30{"}"}, or an instant; this is { $kind }
+rule-kind-null = null
+rule-kind-bool = true or false
+rule-kind-list = a list
+wrong-rule-count = a cron rule has five fields (minute, hour, day of the month, month, day of the week), or six with seconds first; { $text } has { $number }
+wrong-rule-field = the { $field }, { $text }, is wrong: write a number of { $range }, a list 1,2, a range 1-5 or a step */2
+cron-second = second
+cron-second-range = 0-59
+cron-minute = minute
+cron-minute-range = 0-59
+cron-hour = hour
+cron-hour-range = 0-23
+cron-day = day of the month
+cron-day-range = 1-31, L for the last
+cron-month = month
+cron-month-range = 1-12 or JAN-DEC
+cron-weekday = day of the week
+cron-weekday-range = 0-7 or SUN-SAT, 0 and 7 being Sunday
+wrong-rule-text = { $text } is no cron rule: { $problem }
+wrong-rule-long = a cron rule has at most 500 characters
+wrong-rule-value = { $field } is { $value }: write a number of { $min } to { $max }, a list of them, or {"{"}"start": …, "end": …, "step": …{"}"}
+wrong-rule-unknown = a rule has no { $name }; there are year, month, date, dayOfWeek, hour, minute, second, tz and rule, start, end
+edge-start = start
+edge-end = end
+edge-rule = the rule
+wrong-rule-instant = { $name } is { $value }: write an instant such as "2026-12-01T09:00:00Z", or milliseconds since 1970
+wrong-rule-zone = there is no time zone { $name }; write an IANA name such as "Europe/Paris"
+wrong-rule-zones = the rule says tz { $rule } and the schedule { $schedule }; say it once
+wrong-rule-never = this never comes: no tick of the rule is left, or its end is before it
+dead-attempts = { $used } of { $max } attempts
+dead-choose = Choose { $job }
+dead-choose-all = All on this page
+dead-replay-chosen = Replay chosen
+dead-purge-chosen = Purge chosen
+dead-purge-chosen-text = Their record is gone for good.
+dead-none-chosen = None was chosen. Tick the jobs that you mean.
+dead-replayed =
+    { $count ->
+        [one] { $count } job starts again.
+       *[other] { $count } jobs start again.
+    }
+dead-purged =
+    { $count ->
+        [one] { $count } job is forgotten.
+       *[other] { $count } jobs are forgotten.
+    }
+dead-missing =
+    { $count ->
+        [one] { $count } was gone already.
+       *[other] { $count } were gone already.
+    }

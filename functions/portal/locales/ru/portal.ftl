@@ -99,12 +99,11 @@ job-number = №{ $id }
 revision-number = v{ $n }
 
 why-ready = Готово к запуску ({ $since }): его возьмёт первый свободный исполнитель.
+why-ready-alone = Готово к запуску ({ $since }). Исполнителя за последний час не было видно: его разбудят.
 why-due = Ещё не время: запуск { $when }.
 why-retry = Следующая попытка { $when }; прошлая закончилась ошибкой { $error }.
 why-queue-busy = Очередь { $queue } занята заданием { $job }: в ней выполняется по одному.
 why-key-busy = Идёт следом за { $job }: оно о том же и ещё выполняется.
-why-queue-paused = Очередь { $queue } приостановлена. Задание продолжится, когда её возобновят.
-why-at-cap = Уже выполняется столько, сколько разрешено ({ $running }). Задание начнётся, когда одно из них закончится.
 why-no-executor = Задачу { $task } никто не берёт. Назначьте ей исполнителя или запустите обработчик.
 why-leased = Выполняет { $worker }. Если он замолчит, задание вернётся в очередь { $until }.
 why-outside = Работа идёт снаружи, в { $runner }. Если ответа не будет, ожидание закончится { $deadline }.
@@ -139,7 +138,7 @@ filter-trigger = Триггер
 filter-any = Любой
 filter-apply = Отфильтровать
 filter-clear = Сбросить фильтр
-pages-label = Другие доставки
+pages-label = Страницы этого списка
 pages-newer = Новее
 pages-older = Старше
 
@@ -328,7 +327,7 @@ column-name = Название
 column-ready = Готово
 column-in-flight = Выполняется
 column-standing = Что держит
-column-actions = Остановить приём или запуск
+column-actions = Приостановить или опустошить
 pages-first = К началу
 pages-next = Дальше
 lane-of = { $running } из { $cap }
@@ -350,7 +349,7 @@ pause-drain = Опустошить
 pause-why = Почему, для следующего
 schedules-title = Расписания
 schedules-lede = Что запускается по часам.
-schedules-none = Расписаний пока нет. Их создают через API.
+schedules-none = Расписаний пока нет.
 schedule-problem = Ошибка в правиле
 schedule-over = Больше не сработает
 schedule-run = Запустить сейчас
@@ -400,3 +399,113 @@ job-event-cancel-cannot = Остановить нельзя
 job-event-called-back = Функция ответила
 job-event-refused = Не принято
 refused-title = Сейчас это невозможно
+schedule-new = Новое расписание
+schedule-new-title = Новое расписание
+schedule-edit = Изменить
+schedule-edit-title = Изменить { $name }
+schedule-remove = Удалить
+schedule-remove-text = Больше оно не сработает. Его задания останутся.
+schedule-fired-by = Его запускает планировщик другой системы, { $name }, а не наш.
+schedule-save = Сохранить
+schedule-check = Проверить
+schedule-leave = Оставить как есть
+form-wrong = Ничего не сохранено. Что не так, написано у полей.
+form-what = Что запускается
+form-when = Когда
+rule-as = Как записано правило
+rule-as-fields = Поля
+rule-as-json = JSON
+field-start = Не раньше
+field-end = Не позже
+field-priority = Приоритет
+field-jitter = Разброс
+field-jitter-secs = Разброс, секунды
+jitter-up-to = до { $secs } с позже
+hint-queue = Задания идут по одному, по порядку. Пусто: независимо друг от друга.
+hint-key = С этим ключом ждёт не больше одного задания и выполняется одно.
+hint-priority = Меньшее идёт раньше; если пусто — 0.
+hint-attempts = Если пусто — столько, сколько у задачи.
+hint-payload = JSON, который получит каждое задание.
+hint-rule = Минута, час, день, месяц, день недели; если полей шесть, первыми идут секунды. Или @daily, или момент: 2026-12-01T09:00.
+hint-rule-json = Текст или поля, которые должны совпасть все: {"{"}"hour": [9, 18], "minute": 30{"}"}. Вокруг: {"{"}"rule": …, "start": …, "end": …{"}"}.
+hint-edge = Момент, например 2026-12-01T09:00Z; без Z — в часовом поясе, который указан ниже.
+hint-zone = Название IANA, например Europe/Paris; если пусто — UTC.
+hint-jitter = Каждое задание начнётся с такой задержкой или меньшей, чтобы не все сразу.
+preview-title = Ближайшие срабатывания
+preview-empty = Напишите правило — и станет видно, когда оно сработает.
+preview-zone = По часам в { $zone }:
+preview-shortest = Самый короткий промежуток: { $length }.
+day-monday = пн
+day-tuesday = вт
+day-wednesday = ср
+day-thursday = чт
+day-friday = пт
+day-saturday = сб
+day-sunday = вс
+wrong-number = нужно целое число
+wrong-json = это не JSON, начиная со строки { $line }, столбца { $column }
+wrong-only-json = в полях можно записать только правило-текст, рядом с которым нет ничего, кроме start и end; это правило что-то потеряет
+wrong-taken = расписание с названием { $name } или с этим ключом уже есть; возьмите другое или измените то
+wrong-too-many = у арендатора не больше { $most } расписаний; удалите отслужившее
+wrong-length = нужно от 1 до { $max } символов
+wrong-nul = символ NUL не принимается; уберите его
+wrong-large = правило занимает не больше 6000 байт в виде JSON
+wrong-tries = нужна хотя бы одна попытка
+wrong-jitter = { $max }, то есть сутки, — это предел
+wrong-rule-kind = правило — это текст, например "*/5 * * * *", объект, например {"{"}"hour": 9, "minute": 30{"}"}, или момент; а здесь { $kind }
+rule-kind-null = null
+rule-kind-bool = true или false
+rule-kind-list = список
+wrong-rule-count = в правиле cron пять полей (минута, час, день месяца, месяц, день недели) или шесть, с секундами впереди; в { $text } их { $number }
+wrong-rule-field = неверно задано поле «{ $field }», { $text }: напишите число из { $range }, список 1,2, промежуток 1-5 или шаг */2
+cron-second = секунда
+cron-second-range = 0-59
+cron-minute = минута
+cron-minute-range = 0-59
+cron-hour = час
+cron-hour-range = 0-23
+cron-day = день месяца
+cron-day-range = 1-31, L — последний
+cron-month = месяц
+cron-month-range = 1-12 или JAN-DEC
+cron-weekday = день недели
+cron-weekday-range = 0-7 или SUN-SAT, 0 и 7 — воскресенье
+wrong-rule-text = { $text } — не правило cron: { $problem }
+wrong-rule-long = в правиле cron не больше 500 символов
+wrong-rule-value = в поле { $field } стоит { $value }: напишите число от { $min } до { $max }, список чисел или {"{"}"start": …, "end": …, "step": …{"}"}
+wrong-rule-unknown = в правиле не бывает { $name }; бывают year, month, date, dayOfWeek, hour, minute, second, tz и rule, start, end
+edge-start = начало
+edge-end = конец
+edge-rule = правило
+wrong-rule-instant = { $name } — { $value }: напишите момент, например "2026-12-01T09:00:00Z", или миллисекунды с 1970 года
+wrong-rule-zone = часового пояса { $name } нет; напишите название IANA, например "Europe/Paris"
+wrong-rule-zones = в правиле tz { $rule }, а в расписании { $schedule }; укажите что-то одно
+wrong-rule-never = это никогда не наступит: срабатываний больше нет, или конец раньше них
+dead-attempts = попыток: { $used } из { $max }
+dead-choose = Выбрать { $job }
+dead-choose-all = Все на этой странице
+dead-replay-chosen = Повторить выбранные
+dead-purge-chosen = Удалить выбранные
+dead-purge-chosen-text = Записи о них исчезнут навсегда.
+dead-none-chosen = Ничего не выбрано. Отметьте нужные задания.
+dead-replayed =
+    { $count ->
+        [one] { $count } задание начнётся снова.
+        [few] { $count } задания начнутся снова.
+        [many] { $count } заданий начнутся снова.
+       *[other] { $count } задания начнутся снова.
+    }
+dead-purged =
+    { $count ->
+        [one] { $count } задание удалено.
+        [few] { $count } задания удалены.
+        [many] { $count } заданий удалены.
+       *[other] { $count } задания удалены.
+    }
+dead-missing =
+    { $count ->
+        [one] { $count } уже не было.
+        [few] { $count } уже не было.
+        [many] { $count } уже не было.
+       *[other] { $count } уже не было.
+    }

@@ -1,19 +1,28 @@
 //! Jobs that nothing tries again by itself: found, replayed, purged; one, or all that match.
 
+use std::fmt::{self, Write as _};
+
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, Utc};
+use database::TenantTx;
 use host::Ctx;
+use http::StatusCode;
 use maud::Markup;
-use model::{JobId, Role};
-use queue::dead::{self, DeadDeed, DeadFilter, DeadPlace};
-use serde::Deserialize;
+use model::JobId;
+use queue::dead::{self, DeadDeed, DeadFilter, DeadPlace, NAMED_MAX};
+use serde::de::value::StrDeserializer;
+use serde::de::{Error as _, IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
 use super::queues::said;
 use super::rows::{self, with_query};
 use super::session::{Posted, Signed};
-use crate::views::dead::{AllPage, DeadPage, all as ask_view, dead as view};
+use crate::views::dead::{
+    AllPage, ChosenPage, DeadOutcome, DeadPage, all as ask_view, chosen as chosen_view,
+    dead as view,
+};
 use crate::views::model::Count;
 
 /// Rows of a page.
@@ -81,32 +90,183 @@ pub(super) async fn list(
     State(ctx): State<Ctx>,
     signed: Signed,
     Query(query): Query<ListQuery>,
+    Query(told): Query<Told>,
 ) -> Result<Markup, Problem> {
+    let mut tx = signed.begin(&ctx).await?;
+    let mut page = read(&mut tx, &signed, &query).await?;
+    tx.commit().await?;
+    page.outcome = told.outcome();
+    Ok(view(&signed.reader(), &page))
+}
+
+pub(super) async fn read(
+    tx: &mut TenantTx,
+    signed: &Signed,
+    query: &ListQuery,
+) -> Result<DeadPage, Problem> {
     let filter = query.filter()?;
     let after = said(&query.after)
         .map(|text| place(text).ok_or(Problem::NotFound))
         .transpose()?;
-    let mut tx = signed.begin(&ctx).await?;
-    let piece = dead::dead(&mut tx, &filter, after, ROWS).await?;
-    tx.commit().await?;
+    let piece = dead::dead(tx, &filter, after, ROWS).await?;
     let next = piece
         .next
         .map(|place| format!("{}-{}", place.at.timestamp_micros(), place.job));
     let operates = signed.may_operate() && !piece.jobs.is_empty();
-    let page = DeadPage {
+    let here = ("after", said(&query.after));
+    Ok(DeadPage {
         next_href: next
             .as_deref()
             .map(|next| query.href("/dead", ("after", Some(next)))),
         is_first: after.is_none(),
+        chosen_href: query.href("/dead/chosen", here),
         replay_all_href: operates.then(|| query.href("/dead/all", ("deed", Some("replay")))),
-        purge_all_href: (operates && signed.role == Role::Admin)
+        purge_all_href: (operates && signed.may_administer())
             .then(|| query.href("/dead/all", ("deed", Some("purge")))),
         may_operate: signed.may_operate(),
-        may_purge: signed.role == Role::Admin,
+        may_purge: signed.may_administer(),
         rows: piece.jobs,
         filter,
+        outcome: None,
+        live_href: query.href("/live/dead", here),
+    })
+}
+
+/// What a list says of what was done before it was opened.
+#[derive(Deserialize)]
+pub(super) struct Told {
+    did: Option<DeadDeed>,
+    #[serde(default)]
+    count: u32,
+    #[serde(default)]
+    missing: u32,
+}
+
+impl Told {
+    fn outcome(&self) -> Option<DeadOutcome> {
+        let &Self {
+            did,
+            count,
+            missing,
+        } = self;
+        did.map(|deed| DeadOutcome::Done {
+            deed,
+            count,
+            missing,
+        })
+    }
+}
+
+/// Which jobs were chosen in a list, and for what. A name may stand there many times, which no struct can read.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    deed: Option<DeadDeed>,
+    jobs: Vec<JobId>,
+    /// Whether the question was answered.
+    sure: bool,
+}
+
+impl<'de> Deserialize<'de> for Chosen {
+    fn deserialize<D: Deserializer<'de>>(fields: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Chosen;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the fields of a form")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<Chosen, M::Error> {
+                let mut chosen = Chosen::default();
+                while let Some(name) = fields.next_key::<String>()? {
+                    let value: String = fields.next_value()?;
+                    match name.as_str() {
+                        "job" => chosen.jobs.push(value.parse().map_err(M::Error::custom)?),
+                        "sure" => chosen.sure = true,
+                        "deed" => {
+                            let deed = value.as_str().into_deserializer();
+                            chosen.deed = Some(DeadDeed::deserialize::<
+                                StrDeserializer<'_, M::Error>,
+                            >(deed)?);
+                        }
+                        // Where the list was: read by itself.
+                        _ => {}
+                    }
+                }
+                Ok(chosen)
+            }
+        }
+        fields.deserialize_map(Fields)
+    }
+}
+
+/// Deals with the jobs that were chosen. Those that are to be forgotten are asked about first.
+pub(super) async fn choose(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    Query(query): Query<ListQuery>,
+    Posted(Chosen { deed, jobs, sure }): Posted<Chosen>,
+) -> Result<Response, Problem> {
+    let deed = deed.ok_or(Problem::Unreadable)?;
+    may(&signed, deed)?;
+    let here = ("after", said(&query.after));
+    if jobs.len() > NAMED_MAX {
+        return Err(Problem::Unreadable);
+    }
+    let mut tx = signed.begin(&ctx).await?;
+    if jobs.is_empty() {
+        let mut page = read(&mut tx, &signed, &query).await?;
+        tx.commit().await?;
+        page.outcome = Some(DeadOutcome::NoneChosen);
+        let page = view(&signed.reader(), &page);
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
+    let done: Vec<bool> = match deed {
+        DeadDeed::Replay => {
+            let done = dead::replay_own(&mut tx, &jobs, signed.name()).await?;
+            done.into_iter().map(|(_, new)| new.is_some()).collect()
+        }
+        DeadDeed::Purge if sure => {
+            let done = dead::purge_own(&mut tx, &jobs, signed.name()).await?;
+            done.into_iter().map(|(_, purged)| purged).collect()
+        }
+        DeadDeed::Purge => {
+            let mut question = query.href("/dead/chosen", here);
+            question.push(if question.contains('?') { '&' } else { '?' });
+            question.push_str("deed=purge");
+            for job in jobs {
+                write!(question, "&job={job}").expect("a string takes all");
+            }
+            return Ok(Redirect::to(&question).into_response());
+        }
     };
-    Ok(view(&signed.reader(), &page))
+    tx.commit().await?;
+    let count = done.iter().filter(|done| **done).count();
+    tracing::info!(tenant.id = %signed.tenant, deed = deed.as_str(), count, "dealt with chosen dead jobs");
+    let mut back = query.href("/dead", ("did", Some(deed.as_str())));
+    write!(back, "&count={count}").expect("a string takes all");
+    if count < done.len() {
+        write!(back, "&missing={}", done.len() - count).expect("a string takes all");
+    }
+    Ok(Redirect::to(&back).into_response())
+}
+
+/// The question before those that were chosen are forgotten.
+pub(super) async fn ask_chosen(
+    signed: Signed,
+    Query(query): Query<ListQuery>,
+    Query(Chosen { deed, jobs, .. }): Query<Chosen>,
+) -> Result<Markup, Problem> {
+    signed.administer()?;
+    if deed != Some(DeadDeed::Purge) || jobs.is_empty() || jobs.len() > NAMED_MAX {
+        return Err(Problem::NotFound);
+    }
+    let page = ChosenPage {
+        jobs,
+        action: query.href("/dead/chosen", ("after", said(&query.after))),
+        back_href: query.href("/dead", ("after", said(&query.after))),
+    };
+    Ok(chosen_view(&signed.reader(), &page))
 }
 
 pub(super) async fn replay(
@@ -128,31 +288,6 @@ pub(super) async fn replay(
 
 #[derive(Deserialize)]
 pub(super) struct Nothing {}
-
-pub(super) async fn purge(
-    State(ctx): State<Ctx>,
-    signed: Signed,
-    Path(id): Path<String>,
-    Posted(Nothing {}): Posted<Nothing>,
-) -> Result<Response, Problem> {
-    administer(&signed)?;
-    let id: JobId = rows::job_id(&id)?;
-    let mut tx = signed.begin(&ctx).await?;
-    let done = dead::purge_own(&mut tx, &[id], signed.name()).await?;
-    tx.commit().await?;
-    if !done.into_iter().any(|(_, purged)| purged) {
-        return Err(Problem::NotFound);
-    }
-    tracing::info!(job.id = %id, tenant.id = %signed.tenant, "purged");
-    Ok(Redirect::to("/dead").into_response())
-}
-
-fn administer(signed: &Signed) -> Result<(), Problem> {
-    match signed.role {
-        Role::Admin => Ok(()),
-        Role::Viewer | Role::Operator => Err(Problem::Forbidden),
-    }
-}
 
 /// What is done to all, and to which.
 #[derive(Deserialize)]
@@ -190,7 +325,7 @@ pub(super) async fn ask_all(
 fn may(signed: &Signed, deed: DeadDeed) -> Result<(), Problem> {
     match deed {
         DeadDeed::Replay => signed.operate(),
-        DeadDeed::Purge => administer(signed),
+        DeadDeed::Purge => signed.administer(),
     }
 }
 

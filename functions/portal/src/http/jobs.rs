@@ -6,6 +6,7 @@ use database::TenantTx;
 use host::Ctx;
 use maud::Markup;
 use model::JobId;
+use queue::reasons::Reason;
 use serde::Deserialize;
 use serde_json::Value;
 use store::pages::{self, JobDetail, LogCursor};
@@ -76,12 +77,12 @@ pub(super) async fn read(
         Some(&found),
         revision.as_ref(),
     );
-    let reasons = queue::reasons::own_reasons(&mut **tx, &[id])
+    let row = rows::jobs(tx, std::slice::from_ref(&found.job))
         .await?
-        .into_iter()
-        .flat_map(|(_, reasons)| reasons)
-        .collect();
-    let row = rows::job(&found.job);
+        .pop();
+    let Some(row) = row else {
+        return Ok(None);
+    };
     let is_final = row.state.is_final();
     let shown = |value: &Value| {
         let text = format!("{value:#}");
@@ -101,7 +102,6 @@ pub(super) async fn read(
         outcome: (row.state == JobState::Succeeded)
             .then(|| outcome(language, &found))
             .flatten(),
-        reasons,
         advice: found
             .job
             .reason
@@ -110,7 +110,7 @@ pub(super) async fn read(
             .map(|(_, advice)| advice.trim().to_owned())
             .filter(|advice| is_final && !advice.is_empty()),
         chain,
-        attempts: attempts(&found, &events),
+        attempts: attempts(&found, &events, &row.reasons),
         timeline: timeline(language, &found, &events),
         log: Log {
             lines: Vec::new(),
@@ -121,6 +121,8 @@ pub(super) async fn read(
         result: found.result.as_ref().map(shown),
         cancel_href: (signed.may_operate() && !is_final && row.state != JobState::Cancelling)
             .then(|| format!("/jobs/{id}/cancel")),
+        replay_href: (signed.may_operate() && row.state == JobState::Dead)
+            .then(|| format!("/dead/{id}/replay")),
         live_href: None,
         row,
     }))
@@ -163,7 +165,7 @@ fn outcome(language: Language, found: &JobDetail) -> Option<String> {
 }
 
 /// Tries that ended otherwise are events; the last one is the job's row. Newest first.
-fn attempts(found: &JobDetail, events: &[pages::JobEvent]) -> Vec<Attempt> {
+fn attempts(found: &JobDetail, events: &[pages::JobEvent], reasons: &[Reason]) -> Vec<Attempt> {
     let mut attempts: Vec<_> = events
         .iter()
         .filter_map(|event| {
@@ -197,10 +199,10 @@ fn attempts(found: &JobDetail, events: &[pages::JobEvent]) -> Vec<Attempt> {
     if !was_told && job.epoch > 0 {
         attempts.push(Attempt {
             number,
-            worker: match &job.wait {
-                Some(pages::Wait::Lease { worker, .. }) => Some(rows::worker_name(worker)),
+            worker: reasons.iter().find_map(|reason| match reason {
+                Reason::Running { worker, .. } => Some(worker.clone()),
                 _ => None,
-            },
+            }),
             started_at: job.started_at,
             ended_at: job.finished_at,
             outcome,

@@ -16,7 +16,7 @@ use host::Ctx;
 use host::metrics::{SseClient, Streamed};
 use http::{HeaderMap, HeaderValue, header};
 use maud::Markup;
-use model::{EventId, JobId, WorkloadId};
+use model::{EventId, JobId, ScheduleId, WorkloadId};
 use serde::Deserialize;
 use store::pages::{self, LogCursor};
 use store::people;
@@ -25,13 +25,18 @@ use tokio::time::{Instant, sleep};
 use super::deliveries::ListQuery;
 use super::problem::Problem;
 use super::session::Signed;
-use super::{deliveries, events, frame, jobs, log, overview, rows, workloads};
+use super::{
+    dead, deliveries, events, frame, jobs, log, overview, queues, rows, schedules, workloads,
+};
+use crate::views::dead::dead_content;
 use crate::views::delivery::delivery_rows;
 use crate::views::event::event_content;
 use crate::views::fragment;
-use crate::views::job::{job_history, job_status, log_lines};
+use crate::views::job::{job_history, job_result, job_status, log_lines};
 use crate::views::model::Reader;
 use crate::views::overview::overview_content;
+use crate::views::queues::{Which, lanes_content};
+use crate::views::schedules::{schedule_content, schedules_content};
 use crate::views::workload::workload_content;
 
 /// Between two looks while a job is worked on.
@@ -55,8 +60,12 @@ const LINES_MAX: usize = 500;
 #[derive(Clone, Debug)]
 enum Topic {
     Overview,
+    Dead(dead::ListQuery),
     Deliveries(ListQuery),
     Event(EventId),
+    Lanes(Which, queues::After),
+    Schedule(ScheduleId),
+    Schedules(schedules::Before),
     Job(JobId, LogCursor),
     Workload(WorkloadId),
 }
@@ -70,6 +79,16 @@ struct Look {
     lively: bool,
     /// Nothing will change any more.
     finished: bool,
+}
+
+impl Look {
+    /// A look at a page that has one part which changes, now and then.
+    fn at(id: &'static str, markup: Markup) -> Self {
+        Self {
+            fragments: vec![(id, markup)],
+            ..Self::default()
+        }
+    }
 }
 
 pub(super) async fn overview(
@@ -87,6 +106,52 @@ pub(super) async fn deliveries(
     Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
     answer(ctx, signed, &headers, Topic::Deliveries(query)).await
+}
+
+pub(super) async fn dead(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Query(query): Query<dead::ListQuery>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Dead(query)).await
+}
+
+pub(super) async fn queues(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Query(query): Query<queues::After>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Lanes(Which::Queues, query)).await
+}
+
+pub(super) async fn tasks(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Query(query): Query<queues::After>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Lanes(Which::Tasks, query)).await
+}
+
+pub(super) async fn schedules(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Query(query): Query<schedules::Before>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Schedules(query)).await
+}
+
+pub(super) async fn schedule(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = schedules::named(&id)?;
+    answer(ctx, signed, &headers, Topic::Schedule(id)).await
 }
 
 pub(super) async fn event(
@@ -259,17 +324,29 @@ impl Tail {
         let look = match &self.topic {
             Topic::Overview => {
                 let view = overview::read(&mut tx, &self.signed.visitor).await?;
-                Look {
-                    fragments: vec![("overview", overview_content(reader, &view))],
-                    ..Look::default()
-                }
+                Look::at("overview", overview_content(reader, &view))
+            }
+            Topic::Dead(query) => {
+                let view = dead::read(&mut tx, &self.signed, query).await?;
+                Look::at("dead", dead_content(reader, &view))
             }
             Topic::Deliveries(query) => {
                 let view = deliveries::read_list(&mut tx, query).await?;
-                Look {
-                    fragments: vec![("delivery-rows", delivery_rows(reader, &view))],
-                    ..Look::default()
-                }
+                Look::at("delivery-rows", delivery_rows(reader, &view))
+            }
+            Topic::Lanes(which, query) => {
+                let view = queues::read(&mut tx, &self.signed, *which, query).await?;
+                Look::at("lanes", lanes_content(reader, &view))
+            }
+            Topic::Schedule(id) => {
+                let view = schedules::read(&mut tx, &self.signed, *id)
+                    .await?
+                    .ok_or(Problem::NotFound)?;
+                Look::at("schedule", schedule_content(reader, &view))
+            }
+            Topic::Schedules(query) => {
+                let view = schedules::read_list(&mut tx, &self.signed, query).await?;
+                Look::at("schedules", schedules_content(reader, &view))
             }
             Topic::Event(id) => {
                 let view = events::read(&mut tx, reader.language, *id)
@@ -314,6 +391,7 @@ impl Tail {
                     fragments: vec![
                         ("job-status", job_status(reader, &view)),
                         ("job-history", job_history(reader, &view)),
+                        ("job-result", job_result(reader, &view)),
                     ],
                     lines,
                     lively: !is_final || !is_all,
@@ -365,7 +443,14 @@ impl Tail {
         let hash = hash.map_or_else(String::new, |hash| format!("{hash:016x}"));
         match &self.topic {
             Topic::Job(_, LogCursor { epoch, seq }) => format!("{hash}.{epoch}.{seq}"),
-            Topic::Overview | Topic::Deliveries(_) | Topic::Event(_) | Topic::Workload(_) => hash,
+            Topic::Overview
+            | Topic::Dead(_)
+            | Topic::Deliveries(_)
+            | Topic::Event(_)
+            | Topic::Lanes(..)
+            | Topic::Schedule(_)
+            | Topic::Schedules(_)
+            | Topic::Workload(_) => hash,
         }
     }
 }

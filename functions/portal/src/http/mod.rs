@@ -14,6 +14,7 @@ mod overview;
 mod problem;
 mod queues;
 mod rows;
+mod schedule_form;
 mod schedules;
 #[cfg(test)]
 mod served;
@@ -31,8 +32,8 @@ use serde::Deserialize;
 
 use self::problem::Problem;
 
-/// The largest form that a page sends, with room.
-const FORM_BYTES_MAX: usize = 16 * 1024;
+/// The largest form that a page sends, with room: a schedule's, with a payload that is written out.
+const FORM_BYTES_MAX: usize = 256 * 1024;
 
 /// What is run to get a small site, a push and something to look at.
 const FIRST_COMMAND: &str = "switchyard demo";
@@ -53,8 +54,8 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
         .route("/", get(overview::page))
         .route("/dead", get(dead::list))
         .route("/dead/all", get(dead::ask_all).post(dead::all))
+        .route("/dead/chosen", get(dead::ask_chosen).post(dead::choose))
         .route("/dead/{id}/replay", post(dead::replay))
-        .route("/dead/{id}/purge", post(dead::purge))
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{id}", get(deliveries::page))
         .route("/deliveries/{id}/body", get(deliveries::body))
@@ -66,8 +67,18 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
         .route("/pauses/{id}/resume", post(queues::go_on))
         .route("/queues", get(queues::queues))
         .route("/tasks", get(queues::tasks))
-        .route("/schedules", get(schedules::list))
-        .route("/schedules/{id}", get(schedules::page))
+        .route(
+            "/schedules",
+            get(schedules::list).post(schedule_form::create),
+        )
+        .route("/schedules/new", get(schedule_form::new))
+        .route("/schedules/preview", post(schedule_form::preview))
+        .route(
+            "/schedules/{id}",
+            get(schedules::page).post(schedule_form::change),
+        )
+        .route("/schedules/{id}/edit", get(schedule_form::edit))
+        .route("/schedules/{id}/remove", post(schedule_form::remove))
         .route("/schedules/{id}/pause", post(schedules::pause))
         .route("/schedules/{id}/resume", post(schedules::resume))
         .route("/schedules/{id}/run", post(schedules::run))
@@ -79,9 +90,14 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
             get(workloads::ask_rollback).post(workloads::rollback),
         )
         .route("/live/overview", get(live::overview))
+        .route("/live/dead", get(live::dead))
         .route("/live/deliveries", get(live::deliveries))
         .route("/live/events/{id}", get(live::event))
         .route("/live/jobs/{id}", get(live::job))
+        .route("/live/queues", get(live::queues))
+        .route("/live/schedules", get(live::schedules))
+        .route("/live/schedules/{id}", get(live::schedule))
+        .route("/live/tasks", get(live::tasks))
         .route("/live/workloads/{id}", get(live::workload))
         .route(
             "/sign-in",

@@ -27,7 +27,9 @@ pub(super) async fn page(State(ctx): State<Ctx>, signed: Signed) -> Result<Marku
 pub(super) async fn read(tx: &mut TenantTx, visitor: &Visitor) -> Result<Overview, Problem> {
     let counts = pages::overview(tx).await?;
     let deliveries = pages::deliveries(tx, DeliveryFilter::default(), None, DELIVERIES_MAX).await?;
-    let jobs = pages::attention(tx, JOBS_MAX).await?;
+    let mut jobs = pages::attention(tx, JOBS_MAX).await?;
+    jobs.truncate(JOBS_MAX);
+    let jobs = rows::jobs(tx, &jobs).await?;
     let workloads = pages::workloads(tx, None, WORKLOADS_MAX).await?;
     Ok(Overview {
         deliveries_today: rows::count(counts.deliveries),
@@ -36,7 +38,7 @@ pub(super) async fn read(tx: &mut TenantTx, visitor: &Visitor) -> Result<Overvie
         waiting: rows::count(counts.waiting),
         dead: rows::count(counts.dead),
         deliveries: deliveries.into_iter().map(rows::delivery).collect(),
-        jobs: jobs.iter().take(JOBS_MAX).map(rows::job).collect(),
+        jobs,
         workloads: workloads
             .iter()
             .map(|workload| rows::workload(visitor, workload))

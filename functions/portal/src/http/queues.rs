@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use database::TenantTx;
 use host::Ctx;
 use maud::Markup;
 use queue::lanes::{self, Lane};
@@ -17,7 +18,7 @@ use crate::views::queues::{LanesPage, Which, lanes as view};
 /// Rows of a page.
 const ROWS: usize = 50;
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct After {
     after: Option<String>,
 }
@@ -25,42 +26,51 @@ pub(super) struct After {
 pub(super) async fn queues(
     State(ctx): State<Ctx>,
     signed: Signed,
-    Query(After { after }): Query<After>,
+    Query(query): Query<After>,
 ) -> Result<Markup, Problem> {
-    list(&ctx, &signed, Which::Queues, after).await
+    list(&ctx, &signed, Which::Queues, &query).await
 }
 
 pub(super) async fn tasks(
     State(ctx): State<Ctx>,
     signed: Signed,
-    Query(After { after }): Query<After>,
+    Query(query): Query<After>,
 ) -> Result<Markup, Problem> {
-    list(&ctx, &signed, Which::Tasks, after).await
+    list(&ctx, &signed, Which::Tasks, &query).await
 }
 
-async fn list(
-    ctx: &Ctx,
+async fn list(ctx: &Ctx, signed: &Signed, which: Which, query: &After) -> Result<Markup, Problem> {
+    let mut tx = signed.begin(ctx).await?;
+    let page = read(&mut tx, signed, which, query).await?;
+    tx.commit().await?;
+    Ok(view(&signed.reader(), &page))
+}
+
+pub(super) async fn read(
+    tx: &mut TenantTx,
     signed: &Signed,
     which: Which,
-    after: Option<String>,
-) -> Result<Markup, Problem> {
+    After { after }: &After,
+) -> Result<LanesPage, Problem> {
     let limit = i64::try_from(ROWS + 1).unwrap_or(i64::MAX);
-    let mut tx = signed.begin(ctx).await?;
     // One more than is shown says whether there is another page.
     let mut rows = match which {
-        Which::Queues => lanes::queues(&mut tx, after.as_deref(), limit).await?,
-        Which::Tasks => lanes::tasks(&mut tx, after.as_deref(), limit).await?,
+        Which::Queues => lanes::queues(tx, after.as_deref(), limit).await?,
+        Which::Tasks => lanes::tasks(tx, after.as_deref(), limit).await?,
     };
-    let pauses = rules::own_pauses(&mut tx).await?;
+    let pauses = rules::own_pauses(tx).await?;
     let limits = match which {
         Which::Queues => Vec::new(),
-        Which::Tasks => rules::own_limits(&mut tx).await?,
+        Which::Tasks => rules::own_limits(tx).await?,
     };
-    tx.commit().await?;
     let more = rows.len() > ROWS;
     rows.truncate(ROWS);
     let name = |lane: &Lane| lane.queue.clone().unwrap_or_else(|| lane.task.clone());
-    let page = LanesPage {
+    let live_href = match which {
+        Which::Queues => "/live/queues",
+        Which::Tasks => "/live/tasks",
+    };
+    Ok(LanesPage {
         which,
         next_href: rows
             .last()
@@ -71,8 +81,8 @@ async fn list(
         pauses,
         limits,
         may_operate: signed.may_operate(),
-    };
-    Ok(view(&signed.reader(), &page))
+        live_href: with_query(live_href, &[("after", after.as_deref())]),
+    })
 }
 
 /// What to let stand still: a task, a queue, or, with neither, everything.

@@ -1,17 +1,20 @@
 //! From what the store says to what a page shows.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
+use database::TenantTx;
 use model::JobState as State;
 use model::{DeliveryId, EventId, JobId, RevisionId, WorkloadId};
+use queue::reasons::{self, Reason};
 use serde_json::Value;
-use store::pages::{self, Wait};
+use store::pages;
 use uuid::Uuid;
 
 use super::problem::Problem;
 use super::visitor::Visitor;
 use crate::views::model::{
-    Became, Count, DeliveryRow, JobRow, JobState, Link, LiveRevision, Verdict, Why, WorkloadRow,
+    Became, Count, DeliveryRow, JobRow, JobState, Link, LiveRevision, Verdict, WorkloadRow,
     WorkloadState,
 };
 
@@ -131,51 +134,58 @@ pub(super) fn delivery_href(id: DeliveryId) -> String {
     format!("/deliveries/{}", id.uuid())
 }
 
-pub(super) fn job(job: &pages::Job) -> JobRow {
+/// Jobs of a page with what each of them waits for.
+pub(super) async fn jobs(
+    tx: &mut TenantTx,
+    found: &[pages::Job],
+) -> Result<Vec<JobRow>, sqlx::Error> {
+    let live: Vec<_> = found
+        .iter()
+        .filter(|job| !job.state.is_final())
+        .map(|job| job.id)
+        .collect();
+    let mut reasons: HashMap<_, _> = reasons::own_reasons(tx, &live).await?.into_iter().collect();
+    Ok(found
+        .iter()
+        .map(|found| job(found, reasons.remove(&found.id).unwrap_or_default()))
+        .collect())
+}
+
+fn job(job: &pages::Job, mut reasons: Vec<Reason>) -> JobRow {
     let state = state(job.state);
+    let line = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    for reason in &mut reasons {
+        match reason {
+            Reason::Running { worker, .. } => *worker = worker_name(worker),
+            Reason::Retry { error, .. } => *error = line(error),
+            _ => {}
+        }
+    }
     // A retry says what went wrong itself, and what succeeded has nothing to say.
+    let retries = reasons
+        .iter()
+        .any(|reason| matches!(reason, Reason::Retry { .. }));
     let error = job
         .reason
         .as_deref()
-        .filter(|_| state != JobState::Succeeded && !matches!(job.wait, Some(Wait::Retry { .. })))
-        .and_then(|reason| reason.lines().next())
-        .map(str::to_owned);
+        .filter(|_| state != JobState::Succeeded && !retries)
+        .map(line);
     JobRow {
         id: job.id.0,
         task: job.task.clone(),
         workload: job.workload.as_ref().map(workload_link),
         state,
-        why: job.wait.clone().map(why),
+        reasons,
         error,
         since: job.since,
     }
 }
 
-fn why(wait: Wait) -> Why {
-    match wait {
-        Wait::Worker { since } => Why::Ready { since },
-        Wait::Due { at } => Why::Due { at },
-        Wait::Retry { at, error } => Why::Retry {
-            at,
-            error: error.lines().next().unwrap_or_default().to_owned(),
-        },
-        Wait::Queue { queue, job } => Why::QueueBusy { queue, job: job.0 },
-        Wait::Key { job } => Why::KeyBusy { job: job.0 },
-        Wait::Cap { running } => Why::AtCap {
-            running: u64::try_from(running).unwrap_or_default(),
-        },
-        Wait::Executor { task } => Why::NoExecutor { task },
-        Wait::Lease { worker, until } => Why::Leased {
-            worker: worker_name(&worker),
-            until,
-        },
-        Wait::Outside { runner, deadline } => Why::Outside { runner, deadline },
-        Wait::Approval { deadline } => Why::Approval { deadline },
-        Wait::Stop { asked_at } => Why::Stopping { asked_at },
-    }
-}
-
+/// A worker's name; of one that is random the beginning.
 pub(super) fn worker_name(worker: &str) -> String {
+    if Uuid::try_parse(worker).is_err() {
+        return worker.to_owned();
+    }
     worker.chars().take(WORKER_CHARS).collect()
 }
 

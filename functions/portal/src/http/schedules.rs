@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use database::TenantTx;
 use host::Ctx;
 use maud::Markup;
 use queue::schedules::{self, Plan, Rule, ScheduleId};
@@ -11,8 +12,9 @@ use super::problem::Problem;
 use super::queues::said;
 use super::rows::with_query;
 use super::session::{Posted, Signed};
+use crate::views::model::FormProblem;
 use crate::views::schedules::{
-    SchedulePage, SchedulesPage, schedule as view, schedules as list_view,
+    SchedulePage, SchedulesPage, schedule as view_of, schedules as list_view,
 };
 
 /// Rows of a page.
@@ -20,36 +22,46 @@ const ROWS: usize = 50;
 /// Ticks of a page, the newest.
 const TICKS: usize = 20;
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Before {
     before: Option<String>,
 }
 
-fn named(id: &str) -> Result<ScheduleId, Problem> {
+pub(super) fn named(id: &str) -> Result<ScheduleId, Problem> {
     id.parse().map_err(|_| Problem::NotFound)
 }
 
 pub(super) async fn list(
     State(ctx): State<Ctx>,
     signed: Signed,
-    Query(Before { before }): Query<Before>,
+    Query(query): Query<Before>,
 ) -> Result<Markup, Problem> {
-    let before = before.as_deref().map(named).transpose()?;
     let mut tx = signed.begin(&ctx).await?;
-    // One more than is shown says whether there is another page.
-    let mut rows = schedules::list(&mut tx, before, ROWS + 1).await?;
+    let view = read_list(&mut tx, &signed, &query).await?;
     tx.commit().await?;
+    Ok(list_view(&signed.reader(), &view))
+}
+
+pub(super) async fn read_list(
+    tx: &mut TenantTx,
+    signed: &Signed,
+    Before { before }: &Before,
+) -> Result<SchedulesPage, Problem> {
+    let from = before.as_deref().map(named).transpose()?;
+    // One more than is shown says whether there is another page.
+    let mut rows = schedules::list(tx, from, ROWS + 1).await?;
     let more = rows.len() > ROWS;
     rows.truncate(ROWS);
-    let page = SchedulesPage {
+    Ok(SchedulesPage {
         next_href: rows
             .last()
             .filter(|_| more)
             .map(|last| with_query("/schedules", &[("before", Some(&last.id.to_string()))])),
-        is_first: before.is_none(),
+        is_first: from.is_none(),
         rows,
-    };
-    Ok(list_view(&signed.reader(), &page))
+        may_declare: signed.may_administer(),
+        live_href: with_query("/live/schedules", &[("before", before.as_deref())]),
+    })
 }
 
 pub(super) async fn page(
@@ -59,15 +71,30 @@ pub(super) async fn page(
 ) -> Result<Markup, Problem> {
     let id = named(&id)?;
     let mut tx = signed.begin(&ctx).await?;
-    let found = schedules::find(&mut tx, id).await?;
-    let ticks = schedules::ticks(&mut tx, id, None, TICKS).await?;
+    let view = read(&mut tx, &signed, id).await?;
     tx.commit().await?;
-    let page = SchedulePage {
-        schedule: found.ok_or(Problem::NotFound)?,
+    Ok(view_of(&signed.reader(), &view.ok_or(Problem::NotFound)?))
+}
+
+pub(super) async fn read(
+    tx: &mut TenantTx,
+    signed: &Signed,
+    id: ScheduleId,
+) -> Result<Option<SchedulePage>, Problem> {
+    let Some(schedule) = schedules::find(tx, id).await? else {
+        return Ok(None);
+    };
+    let ticks = schedules::ticks(tx, id, None, TICKS).await?;
+    // Read again rather than as it was recorded: for its words in the reader's language.
+    let problem = Rule::parse(&schedule.schedule_info, schedule.time_zone.as_deref()).err();
+    Ok(Some(SchedulePage {
+        problem: problem.map(FormProblem::of),
+        schedule,
         ticks,
         may_operate: signed.may_operate(),
-    };
-    Ok(view(&signed.reader(), &page))
+        may_declare: signed.may_administer(),
+        live_href: format!("/live/schedules/{id}"),
+    }))
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The portal as it is served, on a database: who sees what, who may change what, and streams that miss nothing.
 
 mod queue;
+mod schedules;
 
 use std::time::Duration;
 
@@ -425,12 +426,21 @@ fn pages_of(house: &House) -> Vec<String> {
     ]
 }
 
-const COMMON: [&str; 5] = [
+const COMMON: [&str; 14] = [
     "/",
+    "/dead",
+    "/dead/chosen?deed=purge&job=1",
     "/deliveries",
+    "/queues",
+    "/schedules",
+    "/schedules/new",
+    "/tasks",
     "/workloads",
-    "/live/overview",
+    "/live/dead",
     "/live/deliveries",
+    "/live/overview",
+    "/live/schedules",
+    "/live/tasks",
 ];
 
 #[tokio::test]

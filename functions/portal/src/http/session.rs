@@ -63,6 +63,18 @@ impl Signed {
             Role::Viewer => Err(Problem::Forbidden),
         }
     }
+
+    pub(super) fn may_administer(&self) -> bool {
+        self.role == Role::Admin
+    }
+
+    /// For what only admins may do.
+    pub(super) fn administer(&self) -> Result<(), Problem> {
+        match self.role {
+            Role::Admin => Ok(()),
+            Role::Viewer | Role::Operator => Err(Problem::Forbidden),
+        }
+    }
 }
 
 impl FromRequestParts<Ctx> for Signed {

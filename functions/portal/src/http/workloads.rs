@@ -53,6 +53,7 @@ pub(super) async fn read(
     let revisions = pages::revisions(tx, id, None, REVISIONS_MAX).await?;
     let bindings = pages::bindings(tx, id).await?;
     let jobs = pages::workload_jobs(tx, id, None, JOBS_MAX).await?;
+    let jobs = rows::jobs(tx, &jobs).await?;
     let href = rows::workload_href(id);
     Ok(Some(WorkloadPage {
         row: rows::workload(&signed.visitor, &found.workload),
@@ -71,7 +72,7 @@ pub(super) async fn read(
                 enabled: binding.enabled,
             })
             .collect(),
-        jobs: jobs.iter().map(rows::job).collect(),
+        jobs,
         deploy_href: signed.may_operate().then(|| format!("{href}/deploy")),
         live_href: format!("/live{href}"),
     }))

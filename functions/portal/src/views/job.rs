@@ -4,7 +4,6 @@ use maud::{Markup, html};
 
 use super::chain::chain;
 use super::layout::{Head, Section, form_token, page};
-use super::lists;
 use super::model::{JobPage, JobState, Log, LogLine, Reader};
 use super::parts::{
     ago, chip, clock, code_block, duration, icon, moment, nothing, state_chip, tone_class,
@@ -38,15 +37,24 @@ pub fn job(reader: &Reader, view: &JobPage) -> Markup {
                 h2 id="payload" { (language.t("job-payload")) }
                 (code_block(language, &view.payload, &language.t("job-payload")))
             }
-            section class="panel padded" aria-labelledby="result" {
-                h2 id="result" { (language.t("job-result")) }
-                @if let Some(result) = &view.result {
-                    (code_block(language, result, &language.t("job-result")))
-                } @else { (nothing(&language.t("job-no-result"))) }
-            }
+            (job_result(reader, view))
         }
     };
     page(reader, &head, &main)
+}
+
+/// The part with the id `job-result`, which the stream replaces.
+#[must_use]
+pub fn job_result(reader: &Reader, view: &JobPage) -> Markup {
+    let language = reader.language;
+    html! {
+        section id="job-result" class="panel padded" aria-labelledby="result" {
+            h2 id="result" { (language.t("job-result")) }
+            @if let Some(result) = &view.result {
+                (code_block(language, result, &language.t("job-result")))
+            } @else { (nothing(&language.t("job-no-result"))) }
+        }
+    }
 }
 
 /// The part with the id `job-status`, which the stream replaces.
@@ -55,79 +63,77 @@ pub fn job_status(reader: &Reader, view: &JobPage) -> Markup {
     let language = reader.language;
     let row = &view.row;
     html! {
-           div id="job-status" {
-               header class="page-head" {
-                   h1 {
-                       (row.task)
-                       span class="number" { (language.with("job-number", &[("id", row.id.to_string().into())])) }
-                       (state_chip(language, row.state))
-                   }
-                   @if let Some(href) = &view.cancel_href {
-                       form method="post" action=(href) {
-                           (form_token(reader))
-                           button class="button danger" type="submit" { (icon("stopped")) (language.t("job-cancel")) }
-                       }
-                   }
-               }
-    @for reason in &view.reasons {
-                   @if let Some(progress) = reasons::progress(reader, reason) { (progress) }
-               }
-               @if !view.reasons.is_empty() {
-                   div class={ "callout " (tone_class(row.state.tone())) } role="status" {
-                       (icon(row.state.icon()))
-                       div {
-                           @for (place, reason) in view.reasons.iter().enumerate() {
-                               p {
-                                   @if place == 0 {
-                                       strong { (language.t(if row.state == JobState::Running { "job-why-running" } else { "job-why" })) } " "
-                                   }
-                                   (reasons::reason(reader, reason))
-                               }
-                           }
-                       }
-                   }
-               } @else if let Some(why) = &row.why {
-                   div class={ "callout " (tone_class(row.state.tone())) } role="status" {
-                       (icon(row.state.icon()))
-                       p {
-                           strong { (language.t(if row.state == JobState::Running { "job-why-running" } else { "job-why" })) }
-                           " " (lists::why(reader, why))
-                       }
-                   }
-               }
-               @if row.state.is_final() {
-                   @if let Some(error) = &row.error {
-                       div class="callout tone-bad" {
-                           (icon("cross"))
-                           div {
-                               p { strong { (error) } }
-                               @if let Some(advice) = &view.advice { p { (advice) } }
-                           }
-                       }
-                   }
-               }
-               @if let Some(outcome) = &view.outcome {
-                   div class="callout tone-good" { (icon("check")) p { (outcome) } }
-               }
-               (chain(reader, &view.chain))
-               dl class="strip" {
-                   div { dt { (language.t("fact-created")) } dd { (moment(view.created_at)) } }
-                   div {
-                       dt { (language.t("fact-attempts")) }
-                       dd {
-                           (language.with("attempts-of", &[
-                               ("used", view.attempts_used.to_string().into()),
-                               ("max", view.attempts_max.to_string().into()),
-                           ]))
-                       }
-                   }
-                   @if let Some(length) = view.ran_for {
-                       div { dt { (language.t("fact-ran-for")) } dd { (duration(language, length)) } }
-                   }
-                   div { dt { (language.t("fact-epoch")) } dd { (view.epoch) } }
-               }
-           }
-       }
+        div id="job-status" {
+            header class="page-head" {
+                h1 {
+                    (row.task)
+                    span class="number" { (language.with("job-number", &[("id", row.id.to_string().into())])) }
+                    (state_chip(language, row.state))
+                }
+                @if let Some(href) = &view.cancel_href {
+                    form method="post" action=(href) {
+                        (form_token(reader))
+                        button class="button danger" type="submit" { (icon("stopped")) (language.t("job-cancel")) }
+                    }
+                }
+                @if let Some(href) = &view.replay_href {
+                    form method="post" action=(href) {
+                        (form_token(reader))
+                        button class="button" type="submit" { (icon("retry")) (language.t("dead-replay")) }
+                    }
+                }
+            }
+            @for reason in &row.reasons {
+                @if let Some(progress) = reasons::progress(reader, reason) { (progress) }
+            }
+            @if !row.reasons.is_empty() {
+                div class={ "callout " (tone_class(row.state.tone())) } role="status" {
+                    (icon(row.state.icon()))
+                    div {
+                        @for (place, reason) in row.reasons.iter().enumerate() {
+                            p {
+                                @if place == 0 {
+                                    strong { (language.t(if row.state == JobState::Running { "job-why-running" } else { "job-why" })) } " "
+                                }
+                                (reasons::reason(reader, reason))
+                            }
+                        }
+                    }
+                }
+            }
+            @if row.state.is_final() {
+                @if let Some(error) = &row.error {
+                    div class="callout tone-bad" {
+                        (icon("cross"))
+                        div {
+                            p { strong { (error) } }
+                            @if let Some(advice) = &view.advice { p { (advice) } }
+                        }
+                    }
+                }
+            }
+            @if let Some(outcome) = &view.outcome {
+                div class="callout tone-good" { (icon("check")) p { (outcome) } }
+            }
+            (chain(reader, &view.chain))
+            dl class="strip" {
+                div { dt { (language.t("fact-created")) } dd { (moment(view.created_at)) } }
+                div {
+                    dt { (language.t("fact-attempts")) }
+                    dd {
+                        (language.with("attempts-of", &[
+                            ("used", view.attempts_used.to_string().into()),
+                            ("max", view.attempts_max.to_string().into()),
+                        ]))
+                    }
+                }
+                @if let Some(length) = view.ran_for {
+                    div { dt { (language.t("fact-ran-for")) } dd { (duration(language, length)) } }
+                }
+                div { dt { (language.t("fact-epoch")) } dd { (view.epoch) } }
+            }
+        }
+    }
 }
 
 /// The log. It stands outside what the stream replaces: its lines are only ever added to.

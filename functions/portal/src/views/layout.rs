@@ -28,9 +28,10 @@ pub(super) struct Head<'a> {
     pub(super) live_href: Option<&'a str>,
 }
 
-/// No inline indicator style, no evaluation, no history of our own: links are links. Only the stream extension may load.
-const HTMX_CONFIG: &str =
-    r#"{"includeIndicatorCSS":false,"history":false,"extensions":"sse","defaultSwap":"none"}"#;
+/// No inline indicator style, no evaluation, no history of our own: links are links. Only the stream extension may load. What
+/// somebody has opened to write in stays as it is while the stream changes what is around it; a page that says what failed is
+/// never put into a part of another.
+const HTMX_CONFIG: &str = r#"{"includeIndicatorCSS":false,"history":false,"extensions":"sse","defaultSwap":"none","morphSkip":"details[open]","noSwap":["204","304","4xx","5xx"]}"#;
 
 pub(super) fn page(reader: &Reader, head: &Head<'_>, main: &Markup) -> Markup {
     let language = reader.language;

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::model::{Became, DeliveryRow, JobRow, LiveRevision, Reader, Why, WorkloadRow};
+use super::model::{Became, DeliveryRow, JobRow, LiveRevision, Reader, WorkloadRow};
 use super::parts::{ago, chip, commit, icon, outside_link, state_chip, verdict_chip};
+use super::reasons;
 use crate::i18n::Language;
 
 pub(super) fn deliveries(reader: &Reader, rows: &[DeliveryRow]) -> Markup {
@@ -81,59 +82,15 @@ pub(super) fn jobs(reader: &Reader, rows: &[JobRow]) -> Markup {
                         @if let Some(workload) = &row.workload {
                             a class="quiet-link" href=(workload.href) { (icon("workload")) (workload.name) }
                         }
-                        @if let Some(why) = &row.why { span class="row-why" { (self::why(reader, why)) } }
+                        // The nearest: what comes after it is on the job's page.
+                        @if let Some(reason) = row.reasons.first() {
+                            span class="row-why" { (reasons::reason(reader, reason)) }
+                        }
                         @if let Some(error) = &row.error { span class="row-error" { (error) } }
                     }
                     div class="quiet end" { (ago(reader, row.since)) }
                 }
             }
-        }
-    }
-}
-
-/// One sentence that says what a job waits for.
-pub(super) fn why(reader: &Reader, why: &Why) -> Markup {
-    let language = reader.language;
-    let code = |text: &str| html! { code { (text) } };
-    let job = |id: &i64| {
-        html! { a href={ "/jobs/" (id) } { (language.with("job-number", &[("id", id.to_string().into())])) } }
-    };
-    match why {
-        Why::Ready { since } => language.rich("why-ready", &[("since", ago(reader, *since))]),
-        Why::Due { at } => language.rich("why-due", &[("when", ago(reader, *at))]),
-        Why::Retry { at, error } => language.rich(
-            "why-retry",
-            &[
-                ("when", ago(reader, *at)),
-                ("error", html! { q { (error) } }),
-            ],
-        ),
-        Why::QueueBusy { queue, job: holder } => language.rich(
-            "why-queue-busy",
-            &[("queue", code(queue)), ("job", job(holder))],
-        ),
-        Why::KeyBusy { job: holder } => language.rich("why-key-busy", &[("job", job(holder))]),
-        Why::QueuePaused { queue } => language.rich("why-queue-paused", &[("queue", code(queue))]),
-        Why::AtCap { running } => {
-            html! { (language.with("why-at-cap", &[("running", (*running).into())])) }
-        }
-        Why::NoExecutor { task } => language.rich("why-no-executor", &[("task", code(task))]),
-        Why::Leased { worker, until } => language.rich(
-            "why-leased",
-            &[("worker", code(worker)), ("until", ago(reader, *until))],
-        ),
-        Why::Outside { runner, deadline } => language.rich(
-            "why-outside",
-            &[
-                ("runner", code(runner)),
-                ("deadline", ago(reader, *deadline)),
-            ],
-        ),
-        Why::Approval { deadline } => {
-            language.rich("why-approval", &[("deadline", ago(reader, *deadline))])
-        }
-        Why::Stopping { asked_at } => {
-            language.rich("why-stopping", &[("asked", ago(reader, *asked_at))])
         }
     }
 }

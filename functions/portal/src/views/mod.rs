@@ -11,6 +11,7 @@ pub mod job;
 pub mod model;
 pub mod overview;
 pub mod queues;
+pub mod schedule_form;
 pub mod schedules;
 pub mod session;
 pub mod workload;
@@ -20,6 +21,7 @@ mod layout;
 mod lists;
 mod parts;
 mod reasons;
+mod wrong;
 
 use maud::{Markup, html};
 

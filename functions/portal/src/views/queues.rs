@@ -45,6 +45,8 @@ pub struct LanesPage {
     pub next_href: Option<String>,
     /// Whether the reader may pause and resume.
     pub may_operate: bool,
+    /// Where changes to this page come from.
+    pub live_href: String,
 }
 
 /// The page.
@@ -58,37 +60,66 @@ pub fn lanes(reader: &Reader, view: &LanesPage) -> Markup {
     let head = Head {
         title: &title,
         section: Section::Queue,
-        live_href: None,
+        live_href: Some(&view.live_href),
     };
-    // What stands still beyond the lanes that are listed.
-    let everything: Vec<_> = view
-        .pauses
-        .iter()
-        .filter(|pause| !view.rows.iter().any(|lane| concerns(pause, lane)))
-        .collect();
     let main = html! {
         header class="page-head" {
             h1 { (title) }
             p class="lede" { (lede) }
         }
         (tabs(reader, view.which.href()))
-        @for pause in everything { (standing(reader, view, pause)) }
-        section class="panel" aria-label=(title) {
-            @if view.rows.is_empty() {
-                (nothing(&match view.which {
-                    Which::Queues => language.t("queues-none"),
-                    Which::Tasks => language.t("tasks-none"),
-                }))
-            } @else { (rows(reader, view)) }
-        }
-        nav class="pages" aria-label=(language.t("pages-label")) {
-            @if !view.is_first { a class="button" href=(view.which.href()) { (icon("left")) (language.t("pages-first")) } }
-            @if let Some(href) = &view.next_href {
-                a class="button" rel="next" href=(href) { (language.t("pages-next")) (icon("right")) }
-            }
-        }
+        (lanes_content(reader, view))
     };
     page(reader, &head, &main)
+}
+
+/// The part with the id `lanes`, which the stream replaces.
+#[must_use]
+pub fn lanes_content(reader: &Reader, view: &LanesPage) -> Markup {
+    let language = reader.language;
+    let title = match view.which {
+        Which::Queues => language.t("queues-title"),
+        Which::Tasks => language.t("tasks-title"),
+    };
+    // What stands still beyond the lanes that are listed.
+    let everything = view
+        .pauses
+        .iter()
+        .filter(|pause| !view.rows.iter().any(|lane| concerns(pause, lane)));
+    html! {
+        div id="lanes" {
+            @for pause in everything { (standing(reader, view, pause)) }
+            section class="panel" aria-label=(title) {
+                @if view.rows.is_empty() {
+                    (nothing(&match view.which {
+                        Which::Queues => language.t("queues-none"),
+                        Which::Tasks => language.t("tasks-none"),
+                    }))
+                } @else { (rows(reader, view, &title)) }
+            }
+            (more_pages(reader, view.which.href(), view.is_first, view.next_href.as_deref()))
+        }
+    }
+}
+
+/// To the beginning of a list, and further.
+pub(super) fn more_pages(
+    reader: &Reader,
+    first_href: &str,
+    is_first: bool,
+    next_href: Option<&str>,
+) -> Markup {
+    let language = reader.language;
+    html! {
+        @if !is_first || next_href.is_some() {
+            nav class="pages" aria-label=(language.t("pages-label")) {
+                @if !is_first { a class="button" href=(first_href) { (icon("left")) (language.t("pages-first")) } }
+                @if let Some(href) = next_href {
+                    a class="button" rel="next" href=(href) { (language.t("pages-next")) (icon("right")) }
+                }
+            }
+        }
+    }
 }
 
 /// The pages about the queue, beside each other.
@@ -109,11 +140,11 @@ pub(super) fn tabs(reader: &Reader, here: &str) -> Markup {
     }
 }
 
-fn rows(reader: &Reader, view: &LanesPage) -> Markup {
+fn rows(reader: &Reader, view: &LanesPage, title: &str) -> Markup {
     let language = reader.language;
     html! {
         table class="rows" {
-            caption class="unseen" { (language.t("queues-title")) }
+            caption class="unseen" { (title) }
             thead {
                 tr {
                     th scope="col" { (language.t("column-name")) }
@@ -125,7 +156,7 @@ fn rows(reader: &Reader, view: &LanesPage) -> Markup {
             }
             tbody {
                 @for lane in &view.rows {
-                    tr data-row="" {
+                    tr id=(row_id(lane)) data-row="" {
                         td class="lead" {
                             span class="row-name" { (lane.queue.as_deref().unwrap_or(&lane.task)) }
                             @if lane.queue.is_some() { " " span class="tag" { (lane.task) } }
@@ -150,6 +181,13 @@ fn rows(reader: &Reader, view: &LanesPage) -> Markup {
             }
         }
     }
+}
+
+/// A name may hold anything; an id no space.
+fn row_id(lane: &Lane) -> String {
+    let name = lane.queue.as_deref().unwrap_or(&lane.task);
+    let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("lane-{name}")
 }
 
 fn ready(reader: &Reader, lane: &Lane) -> Markup {
@@ -183,21 +221,39 @@ fn concerns(pause: &Pause, lane: &Lane) -> bool {
 /// What keeps a lane from going on: pauses, drains, limits.
 fn standings(reader: &Reader, view: &LanesPage, lane: &Lane) -> Markup {
     let language = reader.language;
+    let pauses = view.pauses.iter().filter(|pause| concerns(pause, lane));
+    let limits = view
+        .limits
+        .iter()
+        .filter(|limit| limit.task.as_ref().is_none_or(|task| *task == lane.task));
+    let limits: Vec<_> = limits
+        .flat_map(|limit| limit_words(reader, limit))
+        .collect();
+    let pauses: Vec<_> = pauses.collect();
     html! {
-        ul class="became" {
-            @for pause in view.pauses.iter().filter(|pause| concerns(pause, lane)) { li { (stands(reader, view, pause)) } }
-            @for limit in view.limits.iter().filter(|limit| limit.task.as_ref().is_none_or(|task| *task == lane.task)) {
-                li class="quiet" {
-                    @if let Some(most) = limit.in_flight_max {
-                        (language.with("limit-in-flight", &[
-                            ("running", limit.in_flight.unwrap_or_default().into()), ("most", most.into()),
-                        ])) " "
-                    }
-                    @if let Some(rate) = limit.rate { (language.with("limit-rate", &[("rate", rate.per_second.into())])) }
-                }
+        @if pauses.is_empty() && limits.is_empty() { span class="quiet" { (language.t("became-nothing")) } }
+        @else {
+            ul class="became" {
+                @for pause in pauses { li { (stands(reader, view, pause)) } }
+                @for limit in limits { li class="quiet" { (limit) } }
             }
         }
     }
+}
+
+fn limit_words(reader: &Reader, limit: &Limit) -> impl Iterator<Item = String> {
+    let language = reader.language;
+    let in_flight = limit.in_flight_max.map(|most| {
+        let running = limit.in_flight.unwrap_or_default();
+        language.with(
+            "limit-in-flight",
+            &[("running", running.into()), ("most", most.into())],
+        )
+    });
+    let rate = limit
+        .rate
+        .map(|rate| language.with("limit-rate", &[("rate", rate.per_second.into())]));
+    in_flight.into_iter().chain(rate)
 }
 
 fn stands(reader: &Reader, view: &LanesPage, pause: &Pause) -> Markup {
@@ -208,7 +264,10 @@ fn stands(reader: &Reader, view: &LanesPage, pause: &Pause) -> Markup {
     };
     html! {
         (chip(tone, symbol, &label))
-        @if let Some(name) = pause.queue.as_ref().or(pause.task.as_ref()) { " " span class="tag" { (name) } }
+        " "
+        span class="tag" {
+            @if let Some(name) = pause.queue.as_ref().or(pause.task.as_ref()) { (name) } @else { (language.t("scope-tenant")) }
+        }
         " "
         span class="quiet" {
             (language.rich("pause-by", &[("name", html! { (pause.by) }), ("when", ago(reader, pause.at))]))

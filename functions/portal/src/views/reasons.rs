@@ -92,7 +92,14 @@ pub(super) fn reason(reader: &Reader, reason: &Reason) -> Markup {
                 ("when", when(*next_at)),
             ],
         ),
-        Reason::Ready { since, .. } => language.rich("why-ready", &[("since", when(*since))]),
+        Reason::Ready {
+            since,
+            worker_seen_at: Some(_),
+        } => language.rich("why-ready", &[("since", when(*since))]),
+        Reason::Ready {
+            since,
+            worker_seen_at: None,
+        } => language.rich("why-ready-alone", &[("since", when(*since))]),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Jobs, live or finished, in one shape.
+//! Jobs, live or finished, in one shape. Why a live one does not go on is told by `queue::reasons`.
 
 use chrono::{DateTime, Utc};
 use database::TenantTx;
@@ -6,8 +6,7 @@ use model::{BindingId, CancelOutcome, EventId, JobId, JobState, WorkloadId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::wait::Facts;
-use super::{Named, Wait, rows, word};
+use super::{Named, rows, word};
 
 /// Events of a job that are shown, at most: the newest.
 const JOB_EVENTS_MAX: i64 = 200;
@@ -23,8 +22,6 @@ pub struct Job {
     pub state: JobState,
     /// The workload that it works on.
     pub workload: Option<Named<WorkloadId>>,
-    /// What it waits for; nothing when it has ended.
-    pub wait: Option<Wait>,
     /// Why it ended as it did, or what went wrong in its last attempt.
     pub reason: Option<String>,
     /// Tries that count.
@@ -272,26 +269,6 @@ async fn read(tx: &mut TenantTx, ids: &[i64], bulk: Bulk) -> Result<Vec<JobDetai
                 JobState::Queued => row.created_at,
                 _ => started_at.unwrap_or(row.created_at),
             });
-            let wait = Facts {
-                state,
-                task: row.task.clone(),
-                is_known: row.is_known,
-                due: row.due,
-                ready_at,
-                run_at: row.run_at,
-                last_error: row.reason.clone(),
-                queue: row.queue_name.clone(),
-                queue_holder: row.queue_holder,
-                key_holder: row.key_holder,
-                is_full: row.is_full,
-                in_flight: row.in_flight,
-                worker: row.worker.map(|worker| worker.to_string()),
-                held_until: row.lease_until,
-                waits_for_approval: row.waiting.as_deref() == Some("approval"),
-                runner: row.runner,
-                cancel_asked_at: row.cancel_requested_at,
-            }
-            .wait();
             Ok(JobDetail {
                 job: Job {
                     id: JobId(row.id),
@@ -301,7 +278,6 @@ async fn read(tx: &mut TenantTx, ids: &[i64], bulk: Bulk) -> Result<Vec<JobDetai
                         id: id.into(),
                         name,
                     }),
-                    wait,
                     reason: row.reason,
                     attempts: row.attempts,
                     attempts_max: row.attempts_max,

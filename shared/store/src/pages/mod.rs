@@ -10,7 +10,6 @@ mod events;
 mod jobs;
 mod logs;
 mod overview;
-mod wait;
 mod workloads;
 
 use serde::Serialize;
@@ -25,7 +24,6 @@ pub use jobs::{
 };
 pub use logs::{EpochLines, Line, LogCursor, log_after, log_before, log_epochs};
 pub use overview::{Overview, overview};
-pub use wait::Wait;
 pub use workloads::{
     Binding, Revision, Workload, WorkloadDetail, WorkloadState, bindings, revision,
     revision_numbered, revisions, workload, workloads,
