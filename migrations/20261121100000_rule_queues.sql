@@ -57,7 +57,7 @@ update switchyard.lanes set in_flight = 0 where cap is null;
 
 alter table switchyard.jobs
     -- By which name a worker holds it that has no identity of its own: upstream's `locked_by`.
-    add column worker_name text check (length(worker_name) between 4 and 512),
+    add column worker_name text,
     -- How far it is, as its worker tells: {"done": n, "of": n, "message": "..."}; every part may be missing.
     add column progress jsonb,
     -- When the first of the jobs was added that this one took the place of, while it was put off again and again.
@@ -66,10 +66,9 @@ alter table switchyard.jobs_archive
     add column put_off_since timestamptz,
     add column progress jsonb;
 
--- Fewer and smaller: a claim adds to those of what is held, which are few.
+-- What is held is found by its lease: it is little, and each further index would be paid by each claim.
 drop index switchyard.jobs_newest;
 create index jobs_queued_newest on switchyard.jobs (database_id, id) where state = 'queued';
-create index jobs_held_newest on switchyard.jobs (database_id, id) where state <> 'queued';
 
 -- Caps and rates that reach over lanes: of a tenant (task null), of a task (database_id null), of a tenant's task. A claim
 -- locks those that concern it in the order of their ids, before any lane.

@@ -376,6 +376,10 @@ declare
     v_lane bigint := p_job.lane_id;
     v_due boolean := p_new.run_at <= now();
 begin
+    if p_new.attempts < 0 or p_new.max_attempts < 1 then
+        raise exception 'attempts begin at 0 and max_attempts at 1, not at % and %', p_new.attempts, p_new.max_attempts
+            using errcode = 'check_violation';
+    end if;
     if p_new.attempts >= p_new.max_attempts then
         p_job.attempts := p_new.attempts;
         p_job.attempts_max := p_new.max_attempts;

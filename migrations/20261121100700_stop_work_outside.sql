@@ -7,7 +7,7 @@ alter table switchyard.jobs
     -- When those who can stop its work outside were told, and have not taken it up since.
     add column cancel_told_at timestamptz,
     -- How often the work outside was told to stop by its handle, …
-    add column cancel_tries integer not null default 0 check (cancel_tries >= 0),
+    add column cancel_tries integer not null default 0,
     -- … before when it is not told again, …
     add column cancel_try_at timestamptz,
     -- … and why it did not stop the last time.

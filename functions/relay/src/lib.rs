@@ -8,6 +8,7 @@ mod answer;
 mod ears;
 mod publish;
 mod rows;
+mod rush;
 mod settings;
 mod wakeups;
 
@@ -26,6 +27,7 @@ use crate::answer::Answer;
 use crate::ears::Ears;
 use crate::publish::{Counted, Sink};
 use crate::rows::{Rows, Settled};
+use crate::rush::Rush;
 use crate::settings::Settings;
 use crate::wakeups::{Wakeup, Wakeups};
 
@@ -73,11 +75,16 @@ async fn run(ctx: Ctx, settings: Settings) -> anyhow::Result<()> {
         slots_at: Instant::now(),
         failures: 0,
         pause_until: Instant::now(),
+        rush: Rush::default(),
     };
     tracing::info!(broker = %relay.broker, sink = %relay.sink.url(), "relaying");
     while !relay.ctx.stopping().is_cancelled() {
         if relay.look().await? {
             relay.progress().await?;
+            continue;
+        }
+        if relay.rush.is_on(Instant::now()) {
+            relay.doze(&mut ears).await?;
             continue;
         }
         // Nothing to do as far as one can see: ask to be woken, and look again for what came in between.
@@ -113,6 +120,7 @@ struct Relay {
     slots_at: Instant,
     failures: u32,
     pause_until: Instant,
+    rush: Rush,
 }
 
 /// What was posted.
@@ -393,6 +401,23 @@ impl Relay {
         }
     }
 
+    /// Waits for a moment without being armed, while so much is written that nobody needs to tell.
+    async fn doze(&mut self, ears: &mut Ears) -> anyhow::Result<()> {
+        let stopping = self.ctx.stopping().clone();
+        let until = Instant::now() + rush::LOOK_EVERY;
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return Ok(()),
+                ended = self.posts.join_next(), if !self.posts.is_empty() => {
+                    self.settle(ended).await?;
+                }
+                // From before; the look that follows finds what it told of.
+                () = ears.hear() => {}
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            }
+        }
+    }
+
     /// Sleeps until there may be something to do.
     async fn sleep(&mut self, ears: &mut Ears) -> anyhow::Result<()> {
         let now = Instant::now();
@@ -421,8 +446,12 @@ impl Relay {
                 ended = self.posts.join_next(), if !self.posts.is_empty() => {
                     return self.settle(ended).await;
                 }
-                () = ears.hear() => return Ok(()),
+                () = ears.hear() => {
+                    self.rush.woken(now, Instant::now());
+                    return Ok(());
+                }
                 () = tokio::time::sleep_until(wake) => {
+                    self.rush.slept();
                     if looked_shortly || wake >= until {
                         return Ok(());
                     }

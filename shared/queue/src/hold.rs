@@ -107,7 +107,7 @@ pub struct Wait {
 }
 
 impl Queue {
-    /// Takes up to `limit` ready jobs of these tasks. An empty answer does not mean that there is no work: another claim
+    /// Takes up to `limit` ready jobs of these tasks, by priority and due time. An empty answer does not mean that there is no work: another claim
     /// may hold the lanes for a moment.
     ///
     /// # Errors
@@ -121,12 +121,12 @@ impl Queue {
     ) -> Result<Vec<ClaimedJob>, sqlx::Error> {
         let place = tasks.join("\n");
         let turn = self.turn(&place);
-        let rows = sqlx::query!(
+        let mut rows = sqlx::query!(
             r#"
             select id as "id!", epoch as "epoch!", database_id as "database_id!", task as "task!",
                 payload as "payload!", attempts as "attempts!", attempts_max as "attempts_max!",
                 attempt_until as "attempt_until!", correlation_id, traceparent, depth as "depth!",
-                priority as "priority!",
+                priority as "priority!", run_at as "run_at!",
                 extract(epoch from started_at - greatest(run_at, created_at))::float8 as "waited_secs!"
             from switchyard.claim_jobs($1, $2, $3, make_interval(secs => $4), $5, $6)
             "#,
@@ -139,6 +139,7 @@ impl Queue {
         )
         .fetch_all(&mut *self.db.acquire().await?)
         .await?;
+        rows.sort_unstable_by_key(|row| (row.priority, row.run_at, row.id));
         let served = rows.iter().map(|row| TenantId::from(row.database_id));
         self.turns().insert(place, turn.next(served));
         Ok(rows

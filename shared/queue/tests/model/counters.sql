@@ -53,3 +53,18 @@ cross join lateral (
     where (m.database_id is null or m.database_id = f.database_id) and (m.task is null or m.task = f.task)
 ) t
 where m.in_flight_max is not null and m.in_flight <> t.truth
+union all
+select jsonb_build_object('wrong', 'what a state asks for') || to_jsonb(j)
+from switchyard.jobs j
+where not coalesce(
+    state in ('queued', 'running', 'waiting', 'cancelling')
+    and (state in ('running', 'cancelling', 'waiting')) = (lease_until is not null)
+    and (state <> 'running' or worker is not null)
+    and (state <> 'waiting' or waiting is not null)
+    and (state <> 'cancelling' or cancel_requested_at is not null)
+    and (state = 'queued' or not due)
+    and attempts >= 0 and attempts_max > 0 and cancel_tries >= 0
+    and length(task) between 1 and 126 and (key is null or length(key) between 1 and 512)
+    and (worker_name is null or length(worker_name) between 4 and 512),
+    false
+)

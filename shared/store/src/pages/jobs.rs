@@ -105,9 +105,16 @@ pub async fn latest_jobs(
 ) -> Result<Vec<Job>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"
+        with held as materialized (
+            select id from switchyard.jobs
+            where database_id = switchyard.current_tenant() and state <> 'queued'
+        )
         (
             select id as "id!" from switchyard.jobs
-            where database_id = switchyard.current_tenant() and id < $1
+            where database_id = switchyard.current_tenant() and state = 'queued' and id < $1
+            order by id desc limit $2
+        ) union all (
+            select id from held where id < $1
             order by id desc limit $2
         ) union all (
             select id from switchyard.jobs_archive
@@ -164,9 +171,12 @@ pub async fn workload_jobs(
 pub async fn attention(tx: &mut TenantTx, limit: usize) -> Result<Vec<Job>, sqlx::Error> {
     let ids = sqlx::query_scalar!(
         r#"
-        (
-            select id as "id!" from switchyard.jobs
+        with held as materialized (
+            select id from switchyard.jobs
             where database_id = switchyard.current_tenant() and state <> 'queued'
+        )
+        (
+            select id as "id!" from held
             order by id desc limit $1
         ) union all (
             select id from switchyard.jobs
