@@ -800,6 +800,12 @@ declare
 begin
     if not p_all then
         select to_timestamp(s.last_value / 1000.0) into v_from from switchyard.later_from s;
+        -- Mostly there is none, and to find that out is all.
+        if not exists (
+            select from switchyard.jobs where state = 'queued' and not due and run_at <= now() and run_at >= v_from
+        ) then
+            return 0;
+        end if;
     end if;
     -- Lanes in the order of ids, as everybody who takes several.
     for v_lane in
@@ -960,6 +966,9 @@ declare
     v_time_max interval;
     -- Who wrote to a row less transactions ago than the oldest that has not ended may be at it still.
     v_age integer;
+    -- The only lane there is to look at.
+    v_only bigint := p_lane;
+    v_lanes_open integer;
 begin
     perform pg_advisory_xact_lock_shared(1398230852, 1);
     perform switchyard.make_due(p_limit * 2);
@@ -977,13 +986,32 @@ begin
         );
     end if;
     v_limited := exists (select from switchyard.limits);
+    if v_only is null and not v_limited then
+        -- Often there is work in one lane alone, and nobody to be fair to.
+        select count(*), min(l.id) into v_lanes_open, v_only
+        from (
+            select l.id
+            from unnest(v_tasks) as k (task)
+            cross join lateral (
+                select id from switchyard.lanes
+                where task = k.task and active and not is_full and not paused
+                limit 2
+            ) l
+            limit 2
+        ) l;
+        if v_lanes_open = 0 then
+            return;
+        elsif v_lanes_open > 1 then
+            v_only := null;
+        end if;
+    end if;
 
     <<stretches>>
     while v_left > 0 loop
-        if p_lane is not null then
+        if v_only is not null then
             exit stretches when v_half > 1;
             v_half := 2;
-            select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = p_lane;
+            select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = v_only;
         else
             v_tenants := v_first || v_waiting;
             v_waiting := '{}';
@@ -1067,13 +1095,13 @@ begin
         <<rounds>>
         loop
             -- Each tenant's lanes that waited longest.
-            if p_lane is not null then
+            if v_only is not null then
                 select array[l.id], array[l.database_id], array[v_left], array[l.cap is not null],
                     case when l.queue_name is null then '{}' else array[l.id] end,
                     case when l.turned_at < clock_timestamp() - interval '1 second' then array[l.id] else '{}' end
                 into v_lanes, v_owners, v_wants, v_capped, v_queues, v_turnable
                 from switchyard.lanes l
-                where l.id = p_lane and l.active and not l.is_full and not l.paused;
+                where l.id = v_only and l.active and not l.is_full and not l.paused;
             else
                 select array_agg(l.id), array_agg(t.tenant),
                     array_agg((t.quota / l.lanes + (l.place <= t.quota % l.lanes)::integer)::integer),
@@ -1328,7 +1356,7 @@ begin
             end loop;
 
             exit stretches when v_left <= 0;
-            exit rounds when p_lane is not null;
+            exit rounds when v_only is not null;
             v_next_bare := array(
                 select w.lane from unnest(v_lanes) as w (lane)
                 where not w.lane = any (v_queues) and not w.lane = any (v_of)
