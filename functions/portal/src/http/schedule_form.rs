@@ -517,10 +517,27 @@ fn ticks(rule: &Rule, now: DateTime<Utc>) -> Result<Preview, WrongRule> {
 
 #[cfg(test)]
 mod tests {
-    use queue::schedules::Field;
+    use queue::schedules::{Field, Rule};
     use serde_json::json;
 
     use super::{FormProblem, RuleAs, RuleFields, ScheduleForm, as_json, in_fields, json_of};
+    use crate::i18n::Language;
+
+    #[test]
+    fn what_a_hint_says_can_be_written_is_taken() {
+        for language in Language::ALL {
+            for hint in [language.t("hint-rule"), language.t("hint-edge")] {
+                let mut instants = 0;
+                for word in hint.split([' ', ';']).filter(|word| word.starts_with("20")) {
+                    let word = word.trim_end_matches('.');
+                    let rule = json!({"rule": "@daily", "start": word, "end": word});
+                    assert!(Rule::parse(&rule, None).is_ok(), "{word:?} of {hint:?}");
+                    instants += 1;
+                }
+                assert_eq!(instants, 1, "{hint:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_fields_cannot_hold_stays_as_json() {

@@ -213,10 +213,11 @@ fn time_words(language: Language) -> Markup {
 }
 
 fn shortcuts(language: Language) -> Markup {
-    let rows: [(&[&str], String); 9] = [
+    let rows: [(&[&str], String); 10] = [
         (&["g", "o"], language.t("shortcut-overview")),
         (&["g", "d"], language.t("shortcut-deliveries")),
         (&["g", "w"], language.t("shortcut-workloads")),
+        (&["g", "q"], language.t("shortcut-queue")),
         (&["j"], language.t("shortcut-next")),
         (&["k"], language.t("shortcut-previous")),
         (&["Enter"], language.t("shortcut-open")),
