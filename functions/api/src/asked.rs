@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use database::TenantTx;
-use host::Ctx;
+use host::{Ctx, Metrics};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -122,6 +122,11 @@ fn member<'a>(session: &'a Session, name: Option<&str>) -> Result<&'a Membership
 }
 
 impl Asked {
+    /// What this function counts.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.ctx.metrics()
+    }
+
     /// A parameter as one of our words.
     pub(crate) fn parsed<T>(&mut self, name: &str) -> Result<Option<T>, Problem>
     where

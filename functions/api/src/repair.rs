@@ -1,6 +1,7 @@
 //! Repair by hand of what is the tenant's: for when something stands still that should go on by itself.
 
 use axum::response::{IntoResponse, Response};
+use host::metrics::Repair;
 use model::{JobId, Role};
 use queue::By;
 use queue::repair::{self, Chosen, JobRepair, REPAIRED_MAX, Run};
@@ -69,5 +70,10 @@ pub(crate) async fn repair(
     };
     let report = repair::repair_own_jobs(&mut tx, jobs, &chosen, limit, run, by).await?;
     tx.commit().await?;
+    if run == Run::Real {
+        let given_back = report.items.iter().filter(|job| job.did == "requeued");
+        let given_back = u64::try_from(given_back.count()).unwrap_or(u64::MAX);
+        asked.metrics().repaired(Repair::Requeued, given_back);
+    }
     Ok(answer(report).into_response())
 }

@@ -190,6 +190,21 @@ impl Served {
             .await
     }
 
+    /// What the process tells at `/metrics`.
+    async fn metrics(&self) -> String {
+        let request = Request::get("/metrics")
+            .body(Body::empty())
+            .expect("a request");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("an answer");
+        let body = response.into_body().collect().await.expect("a body");
+        String::from_utf8(body.to_bytes().into()).expect("text")
+    }
+
     async fn ask(&self, request: http::request::Builder) -> (StatusCode, Value) {
         let request = request.body(Body::empty()).expect("a request");
         let answered = self.router.clone().oneshot(request).await;

@@ -283,6 +283,9 @@ async fn a_repair_says_what_it_considered_and_did() {
     assert_eq!(report["items"][1]["did"], "skipped");
     let claimed = it.claim("task", 5).await;
     assert_eq!(claimed.len(), 1, "the other's is still held");
+    let told = it.metrics().await;
+    let counted = r#"switchyard_task_repairs_total{kind="requeued"} 1"#;
+    assert!(told.contains(counted), "{told}");
     let (_, told) = it
         .send(&admin, "POST", "/repairs", json!({"kind": "republish"}))
         .await;
