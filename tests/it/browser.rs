@@ -20,6 +20,9 @@ struct Words {
     not_matched: &'static str,
     running: &'static str,
     succeeded: &'static str,
+    failed: &'static str,
+    wrong_minute: &'static str,
+    replayed: &'static str,
 }
 
 const LANGUAGES: [Words; 2] = [
@@ -29,6 +32,9 @@ const LANGUAGES: [Words; 2] = [
         not_matched: "branch is main, but it wants release",
         running: "Running",
         succeeded: "Succeeded",
+        failed: "Failed",
+        wrong_minute: "minute, \"61\", is wrong",
+        replayed: "2 jobs start again",
     },
     Words {
         language: "ru",
@@ -36,6 +42,9 @@ const LANGUAGES: [Words; 2] = [
         not_matched: "ветка: main, а нужно release",
         running: "Выполняется",
         succeeded: "Выполнено",
+        failed: "Не удалось",
+        wrong_minute: "задано поле «минута»",
+        replayed: "2 задания начнутся снова",
     },
 ];
 
@@ -55,6 +64,8 @@ async fn a_person_follows_a_push_and_rolls_it_back_in_every_language() {
         reads_why(&browser, &demo, &words).await;
         watches_a_log(&browser, &demo, &words).await;
         rolls_back(&browser, &demo, &words).await;
+        declares_a_schedule(&browser, &demo, &words).await;
+        replays_what_died(&browser, &demo, &words).await;
     }
     notices_a_violation(&browser, &demo).await;
 }
@@ -134,6 +145,45 @@ async fn rolls_back(browser: &Browser, demo: &Demo, words: &Words) {
     browser.said().await;
 }
 
+/// A schedule whose ticks follow what is written; its job, which asks for nothing that can be done, dies twice.
+async fn declares_a_schedule(browser: &Browser, demo: &Demo, words: &Words) {
+    browser.go(&demo.portal("/schedules")).await;
+    browser.click("a[href='/schedules/new']").await;
+    let name = format!("nightly in {}", words.language);
+    browser.write("#name", &name).await;
+    browser.write("#task", "task-static").await;
+    browser.write("#time_zone", "Europe/Paris").await;
+    browser.write("#rule", "61 3 * * *").await;
+    sees(browser, "#preview", words.wrong_minute).await;
+    browser.write("#rule", "30 3 * * *").await;
+    sees(browser, "#preview", "03:30:00").await;
+    sees(browser, "#preview", "Europe/Paris").await;
+    browser.click(".form-end button[value='save']").await;
+    sees(browser, "#schedule h1", &name).await;
+    let page = browser.script("return location.href").await;
+    let page = page.as_str().expect("an address");
+    for _ in 0..2 {
+        browser.go(page).await;
+        browser.click("form[action$='/run'] button").await;
+        sees(browser, "#job-status h1", words.failed).await;
+    }
+    quiet(browser).await;
+}
+
+/// Two dead jobs that are chosen start again.
+async fn replays_what_died(browser: &Browser, demo: &Demo, words: &Words) {
+    browser.go(&demo.portal("/dead")).await;
+    for row in [1, 2] {
+        let row = format!("#dead .job-rows > li:nth-child({row}) .choice");
+        browser.click(&row).await;
+    }
+    browser.click("button[form='chosen'][value='replay']").await;
+    sees(browser, ".callout", words.replayed).await;
+    // They die again, and the list that is looked at tells.
+    sees_often(browser, "#dead .job-rows > li", 2).await;
+    quiet(browser).await;
+}
+
 /// A watch that never barks is none: what the policy forbids is told.
 async fn notices_a_violation(browser: &Browser, demo: &Demo) {
     browser.go(&demo.portal("/")).await;
@@ -156,6 +206,16 @@ async fn sees(browser: &Browser, selector: &str, text: &str) {
     until(&format!("{text:?} in {selector}"), SIGHT_MAX, || async {
         let seen = browser.text(selector).await;
         seen.contains(text).then_some(())
+    })
+    .await;
+}
+
+/// Waits until there are so many elements, or more.
+async fn sees_often(browser: &Browser, selector: &str, count: u64) {
+    until(&format!("{count} of {selector}"), SIGHT_MAX, || async {
+        let script = format!("return document.querySelectorAll('{selector}').length");
+        let found = browser.script(&script).await;
+        (found.as_u64()? >= count).then_some(())
     })
     .await;
 }

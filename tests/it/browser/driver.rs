@@ -119,6 +119,18 @@ impl Browser {
         .await;
     }
 
+    /// Writes into a field, in place of what is there.
+    pub(super) async fn write(&self, selector: &str, text: &str) {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let element = self.post("element", wanted).await;
+        let element = element.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let id = element[ELEMENT].as_str().expect("an element").to_owned();
+        for (deed, body) in [("clear", json!({})), ("value", json!({"text": text}))] {
+            let done = self.post(&format!("element/{id}/{deed}"), body).await;
+            done.unwrap_or_else(|error| panic!("{deed} {selector}: {error}"));
+        }
+    }
+
     /// What an element shows; nothing while it is not there.
     pub(super) async fn text(&self, selector: &str) -> String {
         let script = format!(
