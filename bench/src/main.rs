@@ -15,6 +15,7 @@ mod system;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chaos::Times;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -41,7 +42,7 @@ struct Arguments {
     #[arg(long, default_value = "/tmp", global = true)]
     folder: PathBuf,
     /// Where the database's programs are looked for.
-    #[arg(long, env = "PATH", hide = true, global = true)]
+    #[arg(long, env = "PATH", default_value = "", hide = true, global = true)]
     path: String,
 }
 
@@ -52,6 +53,10 @@ enum Instead {
     Chaos {
         /// What to do.
         faults: Vec<Fault>,
+        /// With the seconds of the tests, to see that it works; then order and loss are what counts, and what is only
+        /// measured is left out.
+        #[arg(long)]
+        short: bool,
     },
 }
 
@@ -128,8 +133,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Run> {
                 figures.extend(measure(*row, place).await?);
             }
         }
-        Some(Instead::Chaos { faults }) => {
-            figures.extend(harm::run(place, all_unless_named(faults)).await?);
+        Some(Instead::Chaos { faults, short }) => {
+            let times = if *short { Times::SHORT } else { Times::LONG };
+            figures.extend(harm::run(place, times, all_unless_named(faults)).await?);
         }
     }
     conditions.end()?;

@@ -11,17 +11,21 @@ use axum::routing::post;
 use chaos::faults::Seen;
 use chaos::{Act, Cluster, Setup, What};
 use http::StatusCode;
+use model::{FinishReport, JobId, LogLine, LogStream};
+use queue::{Ended, Finish, Hold};
 use rand::Rng as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use crate::rows::served::Served;
 
-/// Jobs in hand, and how long one takes: longer than a lease, shorter than an attempt may.
+/// Jobs in hand, and how much longer one takes than a lease: shorter than an attempt may.
 const JOBS: usize = 16;
-const WORK_MS: u64 = 40_000;
+const LONGER: Duration = Duration::from_secs(10);
 /// By when a worker that comes back must have noticed that it is late.
 const NOTICES_WITHIN: Duration = Duration::from_secs(1);
+/// The number of a line that comes late.
+const LATE_LINE: i64 = 1_000;
 /// Kills of each relay, and jobs between two of them.
 const KILLS: usize = 50;
 const PER_KILL: usize = 40;
@@ -35,8 +39,10 @@ const LIVES_MS: std::ops::Range<u64> = 5..200;
 pub async fn a_worker_comes_back(setup: &Setup) -> Seen {
     let cluster = Cluster::start(setup, 2).await;
     cluster.lead_to(0);
+    let work = cluster.times.lease + LONGER;
+    let millis = u64::try_from(work.as_millis()).expect("it is short");
     for _ in 0..JOBS {
-        cluster.add(Act::Work { millis: WORK_MS }).await;
+        cluster.add(Act::Work { millis }).await;
     }
     let zombie = cluster.workers[0].id();
     let in_hand = async || {
@@ -46,7 +52,7 @@ pub async fn a_worker_comes_back(setup: &Setup) -> Seen {
     cluster
         .until(
             "all jobs are in its hand",
-            cluster.times.outage,
+            cluster.times.patience,
             async || in_hand().await.len() == JOBS,
         )
         .await;
@@ -54,7 +60,7 @@ pub async fn a_worker_comes_back(setup: &Setup) -> Seen {
     let stopped = Instant::now();
     signal(zombie, Signal::STOP);
     cluster.lead_past(0);
-    let limit = cluster.times.taken_over() + cluster.times.outage;
+    let limit = cluster.times.taken_over();
     cluster
         .until("others have begun all of them", limit, async || {
             let effects = cluster.ledger.effects();
@@ -66,13 +72,37 @@ pub async fn a_worker_comes_back(setup: &Setup) -> Seen {
         })
         .await;
     let taken_over = stopped.elapsed();
+    // What it may have had on the wire when it was stopped arrives now: it changes nothing, and is told so.
+    let queue = cluster.queue();
+    for (job, epoch) in &hand {
+        let hold = Hold {
+            job: JobId(*job),
+            epoch: *epoch,
+        };
+        let late = Finish {
+            hold,
+            ended: Ended::Succeeded,
+            reason: None,
+            result: None,
+        };
+        let reports = queue.finish(&[late]).await.expect("an answer");
+        assert_eq!(reports, [(hold.job, FinishReport::Stale)]);
+        let line = LogLine {
+            seq: LATE_LINE,
+            stream: LogStream::Task,
+            text: "late".to_owned(),
+        };
+        let taken = queue.append_log(hold, &[line]).await.expect("an answer");
+        assert!(!taken, "a line of job {job}");
+    }
+    let told =
+        "select count(distinct job_id) from switchyard.job_events where kind = 'stale_write'";
+    assert_eq!(usize::try_from(cluster.count(told).await), Ok(hand.len()));
     let woken = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_micros());
     signal(zombie, Signal::CONT);
-    cluster
-        .quiet(cluster.times.taken_over() + cluster.times.outage * 2)
-        .await;
+    cluster.quiet(work + cluster.times.patience).await;
     let books = cluster.books().await;
     let may_until = woken + NOTICES_WITHIN.as_micros();
     let late = books
@@ -126,13 +156,13 @@ pub async fn relays_are_killed_again_and_again(setup: &Setup) -> Seen {
     }
     cluster.start_reconciler("cron-reap").await;
     cluster
-        .quiet(cluster.times.taken_over() + cluster.times.outage)
+        .quiet(cluster.times.taken_over() + cluster.times.patience)
         .await;
     let books = cluster.balance().await;
     let last = cluster.relay_of("observed", &sink).await;
     let left = Instant::now();
     cluster
-        .until("all is told", cluster.times.outage * 2, async || {
+        .until("all is told", cluster.times.patience, async || {
             let sql = "select count(*) from switchyard.outbox where broker = 'observed'";
             cluster.count(sql).await == 0
         })

@@ -96,7 +96,7 @@ pub async fn measure(ground: &Ground) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![figure])
 }
 
-/// The portal's first page and its list of deliveries, on whatever is there.
+/// The portal's first page and its lists, on whatever is there.
 pub async fn list(ground: &Ground) -> anyhow::Result<Samples> {
     let token = sign_in(ground).await?;
     let mounted = portal::FUNCTION.mount(&ground.env(), &Resources::new()?)?;
@@ -104,7 +104,7 @@ pub async fn list(ground: &Ground) -> anyhow::Result<Samples> {
     let mut client = Client::connect(portal.addr).await?;
     let asking = Asking { token };
     let mut samples = Vec::new();
-    for path in ["/", "/deliveries"] {
+    for path in ["/", "/deliveries", "/dead", "/queues"] {
         for _ in 0..SAMPLES {
             samples.push(asking.get(&mut client, path).await?.0);
         }

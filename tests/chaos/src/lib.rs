@@ -16,16 +16,31 @@ mod task;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use host::Function;
+
 pub use cluster::Cluster;
 pub use hook::Hook;
 pub use ledger::{Books, Effect, Ledger, What};
 pub use process::Process;
 pub use task::{Act, FUNCTION};
 
+/// What the program serves: those functions of the system that faults are done to, and [`FUNCTION`].
+pub const FUNCTIONS: [Function; 9] = [
+    callback::FUNCTION,
+    FUNCTION,
+    cron_reap::FUNCTION,
+    cron_republish::FUNCTION,
+    cron_schedules::FUNCTION,
+    dispatch::FUNCTION,
+    relay::FUNCTION,
+    task_http::FUNCTION,
+    webhook_github::FUNCTION,
+];
+
 /// With what a fault is tried.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// A program whose first argument names the function that it serves: those of the system, and [`FUNCTION`].
+    /// A program whose first argument names the function that it serves, of [`FUNCTIONS`].
     pub program: PathBuf,
     /// The value of `PATH`, where Postgres is looked for.
     pub path: String,
