@@ -14,6 +14,7 @@ mod processes;
 mod registration;
 mod reversed;
 mod runtime;
+mod senders;
 mod tidy;
 mod upstream;
 mod zombie;
