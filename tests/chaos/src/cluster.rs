@@ -1,18 +1,18 @@
 //! A small installation: Postgres, a relay, reconcilers, workers, and somebody who adds jobs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use database::{Connect, SystemDb};
 use embedded_postgres::{Durability, Options, Server};
 use host::{Clock, Env, Function, Resources, ServeLimits};
-use model::{DatabaseRole, JobId, Role, TaskPolicy, TenantId};
-use queue::{NewJob, Queue};
+use model::{DatabaseRole, JobId, Role, TenantId};
+use queue::Queue;
 use reqwest::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, client};
+use crate::feeder::{Acknowledged, Feeder};
 use crate::ledger::{Books, Ledger, Outcome};
 use crate::process::{LOOK_EVERY, Process};
 use crate::task::{Act, FUNCTION, POLICY};
@@ -57,7 +58,7 @@ pub struct Cluster {
     http: reqwest::Client,
     relay: Option<Process>,
     board: Board,
-    acknowledged: Arc<Mutex<BTreeSet<i64>>>,
+    acknowledged: Acknowledged,
     reconcilers: Vec<Process>,
     ticks: Vec<JoinHandle<()>>,
     started: usize,
@@ -533,8 +534,13 @@ impl Cluster {
                 .await
         });
         let outcomes: Vec<(i64, String, i64, i32)> = outcomes.await.expect("an answer");
+        let acknowledged = self
+            .acknowledged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Books {
-            acknowledged: lock(&self.acknowledged).clone(),
+            acknowledged,
             open: open.await.expect("an answer"),
             outcomes: outcomes
                 .into_iter()
@@ -593,46 +599,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for tick in &self.ticks {
             tick.abort();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Adds jobs, and remembers which were acknowledged.
-#[derive(Clone)]
-pub struct Feeder {
-    rows: PgPool,
-    tenant: TenantId,
-    acknowledged: Arc<Mutex<BTreeSet<i64>>>,
-}
-
-impl Feeder {
-    async fn add(&self, tenant: TenantId, act: Act, attempts_max: Option<i32>) -> JobId {
-        let payload = serde_json::to_value(act).expect("plain data");
-        let job = NewJob {
-            // An attempt that is killed counts; here many are.
-            attempts_max: attempts_max.or(Some(TaskPolicy::DEFAULT.attempts_max * 20)),
-            ..NewJob::new(tenant, FUNCTION.name, &payload)
-        };
-        // What was added without an answer is added again: both are jobs, and both must end.
-        let added = database::answered(|| async {
-            queue::enqueue(&mut *self.rows.acquire().await?, &job).await
-        });
-        let id = added.await.expect("it is added").job();
-        lock(&self.acknowledged).insert(id.0);
-        id
-    }
-
-    /// Adds so many jobs a second for so long.
-    pub async fn feed(&self, rate: u32, time: Duration, act: Act) {
-        let end = Instant::now() + time;
-        let mut beat = tokio::time::interval(Duration::from_secs(1) / rate);
-        while Instant::now() < end {
-            beat.tick().await;
-            self.add(self.tenant, act, None).await;
         }
     }
 }

@@ -7,6 +7,7 @@
 mod board;
 mod cluster;
 pub mod faults;
+mod feeder;
 mod hook;
 mod ledger;
 mod outside;
