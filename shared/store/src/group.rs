@@ -259,3 +259,113 @@ async fn accept(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx
         .map(|row| (row.id, outcome(&row.verdict, row.first_id)))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use database::Connect;
+    use model::DatabaseRole;
+    use sqlx::PgPool;
+    use testkit::Proxy;
+
+    use super::*;
+
+    fn delivery(tenant: Uuid, trigger: Uuid) -> Row {
+        Row {
+            id: Uuid::now_v7(),
+            database_id: tenant,
+            trigger_id: trigger,
+            vendor: "gitea".to_owned(),
+            vendor_event: Some("push".to_owned()),
+            key: Some("delivery-1".to_owned()),
+            verdict: "accepted",
+            reason: None,
+            headers: serde_json::json!({}),
+            body: vec![1],
+            body_bytes: 1,
+            body_sha256: vec![7; 32],
+            traceparent: None,
+            events: vec![EventRow {
+                id: Uuid::now_v7(),
+                ty: "dev.switchyard.git.pushed.v1".to_owned(),
+                source: "/test".to_owned(),
+                subject: None,
+                data: "{}".to_owned(),
+            }],
+        }
+    }
+
+    /// Waits until so many sessions wait for a lock.
+    async fn until_waiting(rows: &PgPool, count: i64) -> Result<(), sqlx::Error> {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(rows)
+            .await?
+            < count
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_group_that_the_server_is_still_at_is_not_written_twice() -> Result<(), sqlx::Error> {
+        let test = testkit::database().await;
+        let rows = test.pool(None).await;
+        let (tenant, trigger) = (Uuid::new_v4(), Uuid::now_v7());
+        sqlx::query("insert into switchyard.tenants (database_id, name) values ($1, 'acme')")
+            .bind(tenant)
+            .execute(&rows)
+            .await?;
+        sqlx::query(
+            "insert into switchyard.triggers (id, database_id, name, kind) values ($2, $1, 'push', 'git')",
+        )
+        .bind(tenant)
+        .bind(trigger)
+        .execute(&rows)
+        .await?;
+        // Whoever writes a delivery waits for this.
+        let mut lock = rows.acquire().await?;
+        sqlx::raw_sql("begin; lock table switchyard.delivery_keys in exclusive mode")
+            .execute(&mut *lock)
+            .await?;
+
+        let url = test.owner_url();
+        let (before, after) = url.split_once('@').expect("a login");
+        let (server, database) = after.split_once('/').expect("a database");
+        let server: SocketAddr = server
+            .replace("localhost", "127.0.0.1")
+            .parse()
+            .expect("an address");
+        let proxy = Proxy::to(server).await;
+        let db = SystemDb::new(&Connect {
+            url: format!("{before}@{}/{database}", proxy.address()).into(),
+            role: DatabaseRole::System,
+            connections_max: 2,
+            acquire_timeout: Duration::from_secs(20),
+        })
+        .expect("a URL");
+        let row = delivery(tenant, trigger);
+        let id = row.id;
+        let rows_given = [row];
+        let breaking = async {
+            until_waiting(&rows, 1).await?;
+            // Our side is told; the server finds out when it answers, which is after it has committed.
+            proxy.cut();
+            until_waiting(&rows, 2).await?;
+            sqlx::raw_sql("rollback").execute(&mut *lock).await
+        };
+        let (stored, _) = tokio::try_join!(accept_once(&db, &rows_given), breaking)?;
+        assert_eq!(stored, [(id, Stored::AsGiven)]);
+        let counts: (i64, i64) = sqlx::query_as(
+            "select (select count(*) from switchyard.deliveries), (select count(*) from switchyard.events)",
+        )
+        .fetch_one(&rows)
+        .await?;
+        assert_eq!(counts, (1, 1));
+        Ok(())
+    }
+}
