@@ -964,8 +964,8 @@ declare
     c_time_max constant interval := '2 minutes';
     -- The time that an attempt may take, where all these tasks have the same.
     v_time_max interval;
-    -- Who wrote to a row less transactions ago than the oldest that has not ended may be at it still.
-    v_age integer;
+    -- Transactions that have not ended.
+    v_running xid[];
     -- The only lane there is to look at.
     v_only bigint := p_lane;
     v_lanes_open integer;
@@ -1211,7 +1211,7 @@ begin
             v_tids := '{}';
             v_of := '{}';
             v_moved := false;
-            v_age := age(pg_snapshot_xmin(pg_current_snapshot())::xid);
+            v_running := array(select x::xid from pg_snapshot_xip(pg_current_snapshot()) as x);
             -- From the lanes of tasks, what nobody else has in hand.
             if cardinality(v_queues) < cardinality(v_lanes) then
                 select coalesce(array_agg(p.at), '{}'), coalesce(array_agg(w.lane), '{}')
@@ -1230,8 +1230,8 @@ begin
                         where j.lane_id = w.lane and j.priority = u.priority
                           and j.run_at >= coalesce(u.front, '-infinity')
                           and j.state = 'queued' and j.due
-                          -- What somebody else has in hand is passed over here at a tenth of what a try to lock it costs.
-                          and age(j.xmax) > v_age
+                          -- What somebody else has in hand is passed over here at a part of what a try to lock it costs.
+                          and j.xmax <> all (v_running)
                           -- The second job of a key waits behind the one that is worked on.
                           and (j.key is null or not exists (
                               select from switchyard.jobs h
