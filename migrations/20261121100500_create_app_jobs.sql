@@ -570,6 +570,8 @@ declare
 begin
     if p_worker_name is null then
         raise exception 'INVALID_WORKER_ID';
+    elsif length(p_worker_name) not between 4 and 512 then
+        raise exception 'a worker_id has 4 to 512 characters, not %', length(p_worker_name) using errcode = 'check_violation';
     end if;
     perform switchyard.share_rules();
     if v_tasks is null then
@@ -982,6 +984,9 @@ declare
     v_at timestamptz := coalesce(p_new.locked_at, clock_timestamp());
     v_by text := coalesce(p_new.locked_by, p_job.worker_name, session_user);
 begin
+    if length(v_by) not between 4 and 512 then
+        raise exception 'locked_by has 4 to 512 characters, not %', length(v_by) using errcode = 'check_violation';
+    end if;
     if (p_new.task_identifier, p_new.queue_name) is distinct from (p_job.task, p_job.queue_name) then
         raise exception 'job % keeps its task and its queue while it is locked', p_job.id
             using errcode = 'object_in_use', hint = 'Set locked_at and locked_by to null first, or in the same statement.';

@@ -18,6 +18,7 @@ const PAGES_PER_JOB_MAX: f64 = 20.0;
 const GROWTH_MAX: f64 = 1.2;
 const FEW: i32 = 10_000;
 const MANY: i32 = 1_000_000;
+const HELD: i32 = 5_000;
 
 struct World {
     session: PgConnection,
@@ -110,6 +111,18 @@ impl World {
         .await;
     }
 
+    /// Jobs that are being worked on, as in any system at work: what is claimed next is not the first thing ever held.
+    async fn held(&mut self) {
+        self.queued("task", HELD).await;
+        for _ in 0..HELD / 1000 {
+            run(
+                &mut self.session,
+                "select switchyard.claim_jobs(gen_random_uuid(), '{task}', 1000, interval '1 hour')",
+            )
+            .await;
+        }
+    }
+
     /// What autovacuum would have done meanwhile.
     async fn settle(&mut self) {
         for table in ["jobs", "lanes", "jobs_archive", "job_events", "outbox"] {
@@ -158,9 +171,10 @@ async fn run(session: &mut PgConnection, sql: &str) {
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// The same claim from few jobs and nothing else.
+/// The same claim from few jobs.
 async fn pages_of_few() -> f64 {
     let mut world = World::new().await;
+    world.held().await;
     world.queued("task", FEW).await;
     world.settle().await;
     world.pages_per_job().await
@@ -184,6 +198,7 @@ async fn a_claim_reads_no_more_when_there_are_a_million_jobs() {
     let begun = Instant::now();
     let of_few = pages_of_few().await;
     let mut world = World::new().await;
+    world.held().await;
     world.queued("task", MANY).await;
     world.later(100_000).await;
     world.dead(200_000).await;
@@ -197,6 +212,7 @@ async fn a_claim_reads_no_more_when_ten_thousand_lanes_stand_still() {
     let of_few = pages_of_few().await;
     for why in ["paused", "full"] {
         let mut world = World::new().await;
+        world.held().await;
         world.queued("task", FEW).await;
         world.idle_lanes(10_000, why).await;
         world.settle().await;
@@ -210,6 +226,7 @@ async fn a_claim_reads_no_more_after_many_jobs_have_passed() {
     const PASSED: i32 = 100_000;
     let of_few = pages_of_few().await;
     let mut world = World::new().await;
+    world.held().await;
     world.queued("task", PASSED + FEW).await;
     let begun = Instant::now();
     // Each batch in a transaction of its own. Between two the lane's time passes, for it is turned once a second.
