@@ -118,7 +118,7 @@ fn git(filter: &GitTrigger, fact: &Fact, held: &mut Vec<Check>) -> Result<Option
     match fact {
         Fact::Pushed(push) => {
             repository(filter, &push.repository, held)?;
-            if push.after.is_none() {
+            if push.after.is_none() && !push.head_unknown {
                 return Err(check(
                     Clause::Deleted,
                     "a branch that is there",
@@ -137,8 +137,15 @@ fn git(filter: &GitTrigger, fact: &Fact, held: &mut Vec<Check>) -> Result<Option
             Ok(push.after.clone())
         }
         Fact::Tagged(tag) => {
+            if tag.announced.is_some() {
+                return Err(check(
+                    Clause::EventType,
+                    "the push of a tag",
+                    format!("{} tells of tag {} beside its push", tag.vendor, tag.tag),
+                ));
+            }
             repository(filter, &tag.repository, held)?;
-            if tag.after.is_none() {
+            if tag.after.is_none() && !tag.head_unknown {
                 return Err(check(
                     Clause::Deleted,
                     "a tag that is there",
@@ -416,6 +423,17 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_whose_commit_is_not_said_is_there_all_the_same() {
+        let mut data = push("main", None);
+        data["after"] = Value::Null;
+        data["head_unknown"] = json!(true);
+        assert_eq!(
+            clause(json!({"branches": ["main"]}), json!({}), &data),
+            None
+        );
+    }
+
+    #[test]
     fn tags_match_only_where_tags_are_asked_for() {
         let data = json!({
             "vendor": "github", "repository": { "path": "acme/site" },
@@ -435,6 +453,24 @@ mod tests {
         assert_eq!(
             clause(filter, json!({}), &push("main", None)),
             Some(Clause::Branch)
+        );
+    }
+
+    #[test]
+    fn a_tag_that_is_told_of_beside_its_push_starts_nothing() {
+        let data = json!({
+            "vendor": "github", "repository": { "path": "acme/site" },
+            "ref_name": "refs/tags/v1", "tag": "v1", "before": null, "after": null,
+            "announced": "created",
+        });
+        let filter = json!({ "tags": ["v*"] });
+        assert_eq!(
+            failed(&event(EventType::GitTagged, &data, filter, json!({}))),
+            Some((
+                Clause::EventType,
+                "the push of a tag".into(),
+                "github tells of tag v1 beside its push".into()
+            ))
         );
     }
 

@@ -76,6 +76,36 @@ event_types! {
     GitPushed = "dev.switchyard.git.pushed.v1" on Some(Broker::Inbound);
     /// A tag was made or moved.
     GitTagged = "dev.switchyard.git.tagged.v1" on Some(Broker::Inbound);
+    /// A branch is new.
+    GitBranchCreated = "dev.switchyard.git.branch.created.v1" on Some(Broker::Inbound);
+    /// A branch went away.
+    GitBranchDeleted = "dev.switchyard.git.branch.deleted.v1" on Some(Broker::Inbound);
+    /// A pull request or merge request is new.
+    GitChangeOpened = "dev.switchyard.git.change.opened.v1" on Some(Broker::Inbound);
+    /// A change has other commits.
+    GitChangeSynchronized = "dev.switchyard.git.change.synchronized.v1" on Some(Broker::Inbound);
+    /// What is said about a change is another thing.
+    GitChangeEdited = "dev.switchyard.git.change.edited.v1" on Some(Broker::Inbound);
+    /// Somebody judged a change.
+    GitChangeReviewed = "dev.switchyard.git.change.reviewed.v1" on Some(Broker::Inbound);
+    /// A change is open again.
+    GitChangeReopened = "dev.switchyard.git.change.reopened.v1" on Some(Broker::Inbound);
+    /// A change was closed without being merged.
+    GitChangeClosed = "dev.switchyard.git.change.closed.v1" on Some(Broker::Inbound);
+    /// A change was merged.
+    GitChangeMerged = "dev.switchyard.git.change.merged.v1" on Some(Broker::Inbound);
+    /// Something happened to a release.
+    GitReleased = "dev.switchyard.git.released.v1" on Some(Broker::Inbound);
+    /// Somebody else's pipeline ended.
+    PipelineFinished = "dev.switchyard.pipeline.finished.v1" on Some(Broker::Inbound);
+    /// A tag names an image, or an image is there.
+    ImagePushed = "dev.switchyard.image.pushed.v1" on Some(Broker::Inbound);
+    /// A tag or an image is gone.
+    ImageDeleted = "dev.switchyard.image.deleted.v1" on Some(Broker::Inbound);
+    /// Something came in that no vendor's words describe.
+    WebhookReceived = "dev.switchyard.webhook.received.v1" on Some(Broker::Inbound);
+    /// Somebody wants it to run now.
+    ManualRequested = "dev.switchyard.manual.requested.v1" on Some(Broker::Inbound);
     /// There may be work for a task.
     JobQueued = "dev.switchyard.job.queued.v1" on Some(Broker::Work);
     /// Somebody wants a job to stop.

@@ -13,6 +13,12 @@ use crate::Glob;
 pub enum TriggerKind {
     /// A push or a tag of a Git repository.
     Git,
+    /// An image in a registry.
+    Registry,
+    /// Anything that somebody posts.
+    Webhook,
+    /// A CloudEvent.
+    Event,
     /// A person.
     Manual,
 }
@@ -23,6 +29,9 @@ impl TriggerKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Git => "git",
+            Self::Registry => "registry",
+            Self::Webhook => "webhook",
+            Self::Event => "event",
             Self::Manual => "manual",
         }
     }
@@ -32,10 +41,16 @@ impl FromStr for TriggerKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        [Self::Git, Self::Manual]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownKind(text.to_owned()))
+        [
+            Self::Git,
+            Self::Registry,
+            Self::Webhook,
+            Self::Event,
+            Self::Manual,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 
@@ -64,6 +79,32 @@ pub enum Vendor {
     BitbucketDataCenter,
     /// Azure DevOps Services and Server.
     AzureDevops,
+    /// Docker Hub.
+    DockerHub,
+    /// Quay.
+    Quay,
+    /// Harbor.
+    Harbor,
+    /// Azure Container Registry, by its own hooks or by Event Grid.
+    Acr,
+    /// Amazon Elastic Container Registry, by EventBridge.
+    Ecr,
+    /// Google Artifact Registry, by Pub/Sub.
+    ArtifactRegistry,
+    /// CNCF Distribution, and who speaks as it does.
+    Distribution,
+    /// JFrog Artifactory.
+    Jfrog,
+    /// Sonatype Nexus Repository.
+    Nexus,
+    /// Whoever sends CloudEvents.
+    #[serde(rename = "cloudevents")]
+    CloudEvents,
+    /// Whoever sends CDEvents.
+    #[serde(rename = "cdevents")]
+    CdEvents,
+    /// Anybody else.
+    Generic,
 }
 
 impl Vendor {
@@ -79,6 +120,18 @@ impl Vendor {
             Self::Bitbucket => "bitbucket",
             Self::BitbucketDataCenter => "bitbucket_data_center",
             Self::AzureDevops => "azure_devops",
+            Self::DockerHub => "docker_hub",
+            Self::Quay => "quay",
+            Self::Harbor => "harbor",
+            Self::Acr => "acr",
+            Self::Ecr => "ecr",
+            Self::ArtifactRegistry => "artifact_registry",
+            Self::Distribution => "distribution",
+            Self::Jfrog => "jfrog",
+            Self::Nexus => "nexus",
+            Self::CloudEvents => "cloudevents",
+            Self::CdEvents => "cdevents",
+            Self::Generic => "generic",
         }
     }
 }

@@ -1,14 +1,20 @@
 //! The inbox of functions: the store, reached through their [`Ctx`].
 
 use std::error::Error;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use events::EventType;
 use host::{Ctx, Env, Routes, SettingsError};
-use model::{EventId, TenantId, TriggerId, TriggerKind};
+use http::HeaderMap;
+use model::git::ChangeAction;
+use model::scheme::Issuer;
+use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId, TriggerKind};
 use store::inbox::{Accepted, NewDelivery, NewEvent, Rejection as StoredRejection, Stored};
 
 use crate::inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
-use crate::{Normalised, Secrets, Vendor, endpoint};
+use crate::{Normalised, PathHash, PathSecrets, Secrets, SigningKey, Vendor, endpoint};
 
 /// The routes of a vendor's function.
 ///
@@ -26,6 +32,10 @@ impl Inbox for Ctx {
         Ctx::now(self)
     }
 
+    fn sender_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        Ctx::sender_address(self, headers)
+    }
+
     async fn trigger(&self, id: TriggerId) -> Result<Option<(Self::Trigger, Secrets)>, InboxError> {
         self.metrics().received(self.function());
         let keyring = self.keyring().map_err(failed)?;
@@ -34,20 +44,28 @@ impl Inbox for Ctx {
             store::inbox::InboxError::Database(error) => unanswered(error),
             error @ (store::inbox::InboxError::Sealed(_)
             | store::inbox::InboxError::NotText
-            | store::inbox::InboxError::Kind(_)) => failed(error),
+            | store::inbox::InboxError::Kind(_)
+            | store::inbox::InboxError::Scheme(_)) => failed(error),
         })?;
-        Ok(found
-            .filter(|trigger| match trigger.kind {
-                TriggerKind::Git => true,
-                TriggerKind::Manual => false,
+        let Some(trigger) = found.filter(|trigger| takes_webhooks(trigger.kind)) else {
+            return Ok(None);
+        };
+        let secrets = match trigger.secret {
+            Some(current) => Secrets::new(current, trigger.secret_previous),
+            None => Secrets::none(),
+        };
+        let keys = match &trigger.scheme {
+            Some(Scheme::Oidc(scheme)) => keys(self, scheme.issuer).await?,
+            Some(_) | None => Arc::default(),
+        };
+        let secrets = secrets
+            .with_scheme(trigger.scheme)
+            .with_path(PathSecrets {
+                current: trigger.path_sha256.map(PathHash),
+                previous: trigger.path_sha256_previous.map(PathHash),
             })
-            .map(|trigger| {
-                let secrets = match trigger.secret {
-                    Some(current) => Secrets::new(current, trigger.secret_previous),
-                    None => Secrets::none(),
-                };
-                ((trigger.tenant, trigger.id), secrets)
-            }))
+            .with_keys(keys);
+        Ok(Some(((trigger.tenant, trigger.id), secrets)))
     }
 
     async fn record(
@@ -61,19 +79,22 @@ impl Inbox for Ctx {
             Meaning::Ignored { reason } => (Accepted::Ignored, Some(reason), [].as_slice()),
             Meaning::Malformed { reason } => (Accepted::Malformed, Some(reason), [].as_slice()),
         };
+        let id = DeliveryId::from(self.new_id());
+        let unnamed = id.to_string();
+        let key = incoming.key.as_deref().unwrap_or(&unnamed);
         let events = facts
             .iter()
             .enumerate()
-            .map(|(child, fact)| event(trigger, &incoming.key, child, fact))
+            .map(|(child, fact)| event(trigger, key, child, fact))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let delivery = NewDelivery {
-            id: self.new_id().into(),
+            id,
             tenant,
             trigger,
             vendor: incoming.vendor,
             vendor_event: incoming.vendor_event.as_deref(),
-            key: Some(&incoming.key),
+            key: incoming.key.as_deref(),
             accepted,
             reason: reason.map(String::as_str),
             headers: serde_json::to_value(&incoming.headers).map_err(failed)?,
@@ -109,6 +130,32 @@ impl Inbox for Ctx {
     }
 }
 
+const fn takes_webhooks(kind: TriggerKind) -> bool {
+    match kind {
+        TriggerKind::Git | TriggerKind::Registry | TriggerKind::Webhook | TriggerKind::Event => {
+            true
+        }
+        TriggerKind::Manual => false,
+    }
+}
+
+/// Where an issuer publishes its keys.
+/// <https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions>
+pub const fn keys_url(issuer: Issuer) -> &'static str {
+    match issuer {
+        Issuer::Google => "https://www.googleapis.com/oauth2/v3/certs",
+    }
+}
+
+/// The keys that an issuer publishes. Without them nothing can be told of a token, so the sender has to come again.
+async fn keys(ctx: &Ctx, issuer: Issuer) -> Result<Arc<[SigningKey]>, InboxError> {
+    let unavailable = |error: Box<dyn Error + Send + Sync>| InboxError::Unavailable(error);
+    let set = ctx.documents().get(keys_url(issuer)).await;
+    let set = set.map_err(|error| unavailable(error.into()))?;
+    let keys = SigningKey::of_set(&set).map_err(|error| unavailable(error.into()))?;
+    Ok(keys.into())
+}
+
 /// A delivery's fact as an event. Its id follows from the trigger and the sender's name for the delivery, so that the same
 /// delivery can never make a second event, whatever became of the row that remembers its name.
 fn event(
@@ -118,14 +165,61 @@ fn event(
     fact: &Normalised,
 ) -> Result<NewEvent, serde_json::Error> {
     let (ty, subject, data) = match fact {
-        Normalised::Pushed(it) => {
-            let data = serde_json::to_string(it)?;
-            (events::EventType::GitPushed, &it.ref_name, data)
-        }
-        Normalised::Tagged(it) => {
-            let data = serde_json::to_string(it)?;
-            (events::EventType::GitTagged, &it.ref_name, data)
-        }
+        Normalised::Pushed(it) => (
+            EventType::GitPushed,
+            it.ref_name.clone(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::Tagged(it) => (
+            EventType::GitTagged,
+            it.ref_name.clone(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::BranchCreated(it) => (
+            EventType::GitBranchCreated,
+            it.ref_name.clone(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::BranchDeleted(it) => (
+            EventType::GitBranchDeleted,
+            it.ref_name.clone(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::Changed(it) => (
+            changed(it.action),
+            it.number.to_string(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::Released(it) => (
+            EventType::GitReleased,
+            it.tag.clone(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::PipelineFinished(it) => (
+            EventType::PipelineFinished,
+            it.run.clone(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::ImagePushed(it) => (
+            EventType::ImagePushed,
+            it.image.to_string(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::ImageDeleted(it) => (
+            EventType::ImageDeleted,
+            it.image.to_string(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::Received(it) => (
+            EventType::WebhookReceived,
+            it.subject().to_owned(),
+            serde_json::to_string(it)?,
+        ),
+        Normalised::ManualRequested(it) => (
+            EventType::ManualRequested,
+            trigger.to_string(),
+            serde_json::to_string(it)?,
+        ),
     };
     let trigger = trigger.to_string();
     let id = events::deterministic_uuid(&[&trigger, key, &child.to_string()]);
@@ -133,9 +227,21 @@ fn event(
         id: EventId::from(id),
         ty: ty.as_str(),
         source: format!("/switchyard/triggers/{trigger}"),
-        subject: Some(subject.clone()),
+        subject: Some(subject),
         data,
     })
+}
+
+fn changed(action: ChangeAction) -> EventType {
+    match action {
+        ChangeAction::Opened => EventType::GitChangeOpened,
+        ChangeAction::Synchronized => EventType::GitChangeSynchronized,
+        ChangeAction::Edited => EventType::GitChangeEdited,
+        ChangeAction::Reviewed => EventType::GitChangeReviewed,
+        ChangeAction::Reopened => EventType::GitChangeReopened,
+        ChangeAction::Closed => EventType::GitChangeClosed,
+        ChangeAction::Merged => EventType::GitChangeMerged,
+    }
 }
 
 /// What passes by itself is worth sending again.

@@ -3,18 +3,20 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use secrecy::SecretString;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::printable;
 use crate::scheme::hmac;
 use crate::{
-    BadSignature, HeaderProblem, HmacSha256, ParseError, Parsed, Secrets, Sender, Signed, Vendor,
-    Which, form, json, sender,
+    BadSignature, HeaderProblem, HmacSha256, Labels, ParseError, Parsed, Secrets, Sender, Signed,
+    Vendor, Which, form, json, sender,
 };
 
 /// How many characters of an event's name are repeated.
@@ -33,6 +35,8 @@ pub struct Delivery<State> {
     headers: HeaderMap,
     body: Bytes,
     received_at: DateTime<Utc>,
+    from: Option<IpAddr>,
+    path_secret: Option<SecretString>,
     state: PhantomData<State>,
 }
 
@@ -78,20 +82,23 @@ impl<State> Delivery<State> {
         sender(&self.headers)
     }
 
-    fn media(&self) -> Result<Media, ParseError> {
-        let unsupported = |what: &str, given: &str| ParseError::UnsupportedMedia {
-            given: format!("{what} {:?}", printable(given)),
-        };
+    /// Whether the body is what its sender wrote: nothing here is unpacked.
+    ///
+    /// # Errors
+    /// When it is compressed, or nobody can tell.
+    pub fn uncompressed(&self) -> Result<(), ParseError> {
         match self.header(CONTENT_ENCODING.as_str()) {
-            Ok(None | Some("identity")) => {}
-            Ok(Some(given)) => return Err(unsupported("content encoding", given)),
-            Err(problem) => {
-                return Err(ParseError::Header {
-                    name: "content-encoding",
-                    problem,
-                });
-            }
+            Ok(None | Some("identity")) => Ok(()),
+            Ok(Some(given)) => Err(unsupported("content encoding", given)),
+            Err(problem) => Err(ParseError::Header {
+                name: "content-encoding",
+                problem,
+            }),
         }
+    }
+
+    fn media(&self) -> Result<Media, ParseError> {
+        self.uncompressed()?;
         let given = self
             .header(CONTENT_TYPE.as_str())
             .map_err(|problem| ParseError::Header {
@@ -100,7 +107,7 @@ impl<State> Delivery<State> {
             })?
             .unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
-        if essence.eq_ignore_ascii_case("application/json") {
+        if essence.eq_ignore_ascii_case("application/json") || is_json_suffixed(essence) {
             Ok(Media::Json)
         } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             Ok(Media::Form)
@@ -118,8 +125,38 @@ impl Delivery<Raw> {
             headers,
             body,
             received_at,
+            from: None,
+            path_secret: None,
             state: PhantomData,
         }
+    }
+
+    /// The same with the address it came from, as far as our own proxies say.
+    #[must_use]
+    pub fn coming_from(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
+    }
+
+    /// The same with what stood behind the trigger in the URL's path.
+    #[must_use]
+    pub fn at_path(self, path_secret: Option<SecretString>) -> Self {
+        Self {
+            path_secret,
+            ..self
+        }
+    }
+
+    pub(crate) fn from(&self) -> Option<IpAddr> {
+        self.from
+    }
+
+    pub(crate) fn path_secret(&self) -> Option<&SecretString> {
+        self.path_secret.as_ref()
+    }
+
+    /// What a signature is checked over; nobody may read a meaning into it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.body
     }
 
     /// Checks the vendor's signature; the only way to a delivery that can be read.
@@ -135,6 +172,8 @@ impl Delivery<Raw> {
             headers: self.headers,
             body: self.body,
             received_at: self.received_at,
+            from: self.from,
+            path_secret: None,
             state: PhantomData,
         };
         Ok((verified, which))
@@ -147,17 +186,19 @@ impl Delivery<Raw> {
     pub fn check(&self, scheme: &HmacSha256, secrets: &Secrets) -> Result<Which, BadSignature> {
         let given = match self.header(scheme.header) {
             Ok(Some(given)) if given.is_empty() || given == scheme.prefix => {
-                return Err(BadSignature::Missing(scheme.header));
+                return Err(BadSignature::Missing(scheme.header.into()));
             }
             Ok(Some(given)) => given,
-            Ok(None) => return Err(BadSignature::Missing(scheme.header)),
-            Err(HeaderProblem::Repeated) => return Err(BadSignature::Repeated(scheme.header)),
+            Ok(None) => return Err(BadSignature::Missing(scheme.header.into())),
+            Err(HeaderProblem::Repeated) => {
+                return Err(BadSignature::Repeated(scheme.header.into()));
+            }
             Err(HeaderProblem::Missing | HeaderProblem::NotText) => {
-                return Err(BadSignature::Malformed(scheme.header));
+                return Err(BadSignature::Malformed(scheme.header.into()));
             }
         };
-        let given =
-            hmac::digits(given, scheme.prefix).ok_or(BadSignature::Malformed(scheme.header))?;
+        let given = hmac::digits(given, scheme.prefix)
+            .ok_or_else(|| BadSignature::Malformed(scheme.header.into()))?;
         let signed = match (&scheme.signed, self.media()) {
             (Signed::Payload, Ok(Media::Form)) => {
                 form::payload(&self.body).map_err(|_| BadSignature::NoPayload)?
@@ -169,7 +210,7 @@ impl Delivery<Raw> {
         };
         secrets
             .which(|secret| hmac::made(secret, &given, &signed))
-            .ok_or(BadSignature::Mismatch(scheme.header))
+            .ok_or_else(|| BadSignature::Mismatch(scheme.header.into()))
     }
 }
 
@@ -211,6 +252,20 @@ impl Delivery<Verified> {
         }
     }
 
+    /// What the sender's own headers call the delivery and what happened.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        let Some(sender) = self.sender() else {
+            return Labels::default();
+        };
+        let header = |name: &&str| self.header(name).ok().flatten();
+        Labels {
+            vendor: Some(sender.vendor),
+            event: header(&sender.event).map(str::to_owned),
+            key: sender.deliveries.iter().find_map(header).map(str::to_owned),
+        }
+    }
+
     /// Reads the payload: the body, or the form's `payload` field.
     ///
     /// # Errors
@@ -242,6 +297,19 @@ impl Delivery<Verified> {
             reason: format!("unhandled event {event:?}"),
         })
     }
+}
+
+fn unsupported(what: &str, given: &str) -> ParseError {
+    ParseError::UnsupportedMedia {
+        given: format!("{what} {:?}", printable(given)),
+    }
+}
+
+/// Whether a media type is JSON by its suffix, RFC 6839, as those of registries and of CloudEvents are.
+fn is_json_suffixed(essence: &str) -> bool {
+    let suffix = essence.len().checked_sub("+json".len());
+    let suffix = suffix.and_then(|at| essence.get(at..));
+    suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
 }
 
 enum Media {

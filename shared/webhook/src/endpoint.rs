@@ -1,10 +1,12 @@
-//! The HTTP endpoint that every vendor shares.
+//! The HTTP endpoint that every vendor shares: `POST /{trigger}`, and `POST /{trigger}/{secret}` for senders that can prove
+//! who they are by nothing else. Neither path is ever recorded.
 //!
 //! | answer | when |
 //! | --- | --- |
 //! | 202 | stored, with what came of it: events, a ping, or nothing |
 //! | 200 | its id was here before with this body; nothing new starts |
 //! | 400, 415 | signed, and not what its headers say; stored |
+//! | 403 | signed, and an event that says that it is one of ours; stored |
 //! | 401 | no such trigger, or the signature does not hold: one answer for both |
 //! | 408, 413 | the body took too long, or is too large |
 //! | 409 | its id was here before with another body |
@@ -24,6 +26,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use model::{DeliveryId, TriggerId};
+use secrecy::SecretString;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tracing::{Instrument as _, Span, field};
@@ -52,9 +55,11 @@ const EVENT_NAME_CHARS_MAX: usize = 100;
 /// How long a sender's name for a delivery may be, in bytes; a longer one counts as none.
 const DELIVERY_KEY_BYTES_MAX: usize = 200;
 
-/// Takes a vendor's deliveries at `POST /{trigger}`.
+/// Takes a vendor's deliveries at `POST /{trigger}` and `POST /{trigger}/{secret}`.
 pub fn endpoint<V: Vendor, S: Inbox>() -> Router<S> {
-    Router::new().route("/{trigger}", post(take::<V, S>))
+    Router::new()
+        .route("/{trigger}", post(take::<V, S>))
+        .route("/{trigger}/{secret}", post(take_by_path::<V, S>))
 }
 
 async fn take<V: Vendor, S: Inbox>(
@@ -65,6 +70,28 @@ async fn take<V: Vendor, S: Inbox>(
 ) -> Answer {
     // A path that is not UTF-8 names no trigger, like any other text that is no id.
     let trigger = trigger.map_or_else(|_| String::new(), |Path(trigger)| trigger);
+    answered::<V, S>(&inbox, (trigger, None), headers, body).await
+}
+
+async fn take_by_path<V: Vendor, S: Inbox>(
+    State(inbox): State<S>,
+    path: Result<Path<(String, SecretString)>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let (trigger, secret) = path.map_or_else(
+        |_| (String::new(), None),
+        |Path((t, secret))| (t, Some(secret)),
+    );
+    answered::<V, S>(&inbox, (trigger, secret), headers, body).await
+}
+
+async fn answered<V: Vendor, S: Inbox>(
+    inbox: &S,
+    path: (String, Option<SecretString>),
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     // One span for each delivery. Paths are not recorded, for they may hold what is no id.
     let span = tracing::info_span!(
         "delivery",
@@ -73,7 +100,7 @@ async fn take<V: Vendor, S: Inbox>(
         delivery.id = tracing::field::Empty,
         http.status = tracing::field::Empty,
     );
-    let answer = taken::<V, S>(&inbox, &trigger, headers, body)
+    let answer = taken::<V, S>(inbox, path, headers, body)
         .instrument(span.clone())
         .await;
     let _entered = span.enter();
@@ -95,7 +122,7 @@ async fn take<V: Vendor, S: Inbox>(
 
 async fn taken<V: Vendor, S: Inbox>(
     inbox: &S,
-    trigger: &str,
+    (trigger, path_secret): (String, Option<SecretString>),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, Refusal> {
@@ -115,7 +142,11 @@ async fn taken<V: Vendor, S: Inbox>(
         .and_then(|sender| delivery::one(&headers, sender.event).ok().flatten())
         .map(shortened);
     let kept = stored_headers(&headers);
-    let outcome = judged::<V>(Delivery::new(headers, body, inbox.now()), secrets).await?;
+    let from = inbox.sender_address(&headers);
+    let delivery = Delivery::new(headers, body, inbox.now())
+        .coming_from(from)
+        .at_path(path_secret);
+    let outcome = judged::<V>(delivery, secrets).await?;
     let (verified, labels, parsed, trigger) = match (outcome, trigger) {
         (Ok((verified, labels, parsed)), Some(trigger)) => (verified, labels, parsed, trigger),
         (outcome, trigger) => {
@@ -140,7 +171,7 @@ async fn taken<V: Vendor, S: Inbox>(
         key: labels
             .key
             .filter(|key| is_key(key))
-            .unwrap_or_else(|| format!("sha256:{}", hex::encode(body_sha256))),
+            .or_else(|| named_by_body(labels.vendor).then(|| body_key(body_sha256))),
         meaning,
         headers: kept,
         body: verified.body().clone(),
@@ -194,6 +225,39 @@ fn is_key(key: &str) -> bool {
     (1..=DELIVERY_KEY_BYTES_MAX).contains(&key.len()) && !key.chars().any(char::is_control)
 }
 
+/// Whether two equal bodies of a sender are one delivery that came twice: they carry an id, a time or a digest. Those of
+/// Quay and of a plain job are equal whenever the same tag or branch is pushed, and JFrog's when a tag comes back to an
+/// image that it named before.
+fn named_by_body(vendor: Option<model::Vendor>) -> bool {
+    use model::Vendor;
+    match vendor {
+        Some(Vendor::Quay | Vendor::Generic | Vendor::Jfrog | Vendor::Nexus) => false,
+        Some(
+            Vendor::Github
+            | Vendor::Gitea
+            | Vendor::Forgejo
+            | Vendor::Gogs
+            | Vendor::Gitlab
+            | Vendor::Bitbucket
+            | Vendor::BitbucketDataCenter
+            | Vendor::AzureDevops
+            | Vendor::DockerHub
+            | Vendor::Harbor
+            | Vendor::Acr
+            | Vendor::Ecr
+            | Vendor::ArtifactRegistry
+            | Vendor::Distribution
+            | Vendor::CloudEvents
+            | Vendor::CdEvents,
+        )
+        | None => true,
+    }
+}
+
+fn body_key(sha256: [u8; 32]) -> String {
+    format!("sha256:{}", hex::encode(sha256))
+}
+
 type Judged = Result<(Delivery<Verified>, Labels, Result<Parsed, ParseError>), BadSignature>;
 
 /// Verifies, then reads.
@@ -232,6 +296,8 @@ fn told(parsed: Result<Parsed, ParseError>) -> (Meaning, Answer) {
             let reason = error.to_string();
             let status = match error {
                 ParseError::UnsupportedMedia { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ParseError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                ParseError::Reserved { .. } => StatusCode::FORBIDDEN,
                 ParseError::OtherVendor { .. }
                 | ParseError::NoSender
                 | ParseError::Header { .. }
@@ -243,7 +309,7 @@ fn told(parsed: Result<Parsed, ParseError>) -> (Meaning, Answer) {
     }
 }
 
-enum Refusal {
+pub(crate) enum Refusal {
     Answer(Answer),
     Inbox(InboxError),
 }
@@ -262,7 +328,7 @@ impl From<InboxError> for Refusal {
 
 /// An answer to a sender: what a person reads in the sender's list of deliveries.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     retry: bool,
     body: AnswerBody,
@@ -303,7 +369,7 @@ impl Answer {
         }
     }
 
-    fn problem(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn problem(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
             retry: false,
@@ -339,7 +405,7 @@ impl Answer {
         Self::problem(StatusCode::CONFLICT, "the delivery's id is taken", detail).about(first)
     }
 
-    fn unauthorized() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         let detail = "there is no such trigger, or the signature was not made with its secret over this body: compare the \
                       hook's URL and secret with the trigger's";
         Self::problem(

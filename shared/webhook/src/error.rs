@@ -1,30 +1,78 @@
 //! Why a delivery is refused.
 
+use std::borrow::Cow;
+
 use model::Vendor;
 
 /// How many characters of a sender's text an error repeats.
 const REPEATED_CHARS_MAX: usize = 300;
 
 /// Why a signature does not hold. The sender gets one answer for all of them; the reason is for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// The header is not there, or empty, as a hook without a secret sends it.
     #[error("there is no {0} header, or it is empty: give the hook the trigger's secret")]
-    Missing(&'static str),
+    Missing(Cow<'static, str>),
     /// The header is there more than once, so that it says two things.
     #[error("the {0} header is there more than once")]
-    Repeated(&'static str),
-    /// The header is not exactly the prefix and 64 lower-case hexadecimal digits.
+    Repeated(Cow<'static, str>),
+    /// The header is not exactly of the form that the scheme asks for.
     #[error(
-        "the {0} header is not a SHA-256 signature: 64 lower-case hexadecimal digits are expected"
+        "the {0} header is not of the form that is expected there, such as 64 lower-case hexadecimal digits for a SHA-256"
     )]
-    Malformed(&'static str),
+    Malformed(Cow<'static, str>),
     /// The form has no single `payload` field, which is what its sender signs.
     #[error("the form has no single `payload` field, which is what is signed")]
     NoPayload,
     /// Neither secret made this signature, or the trigger has no secret.
-    #[error("the signature in {0} was not made with the trigger's secret over this body")]
-    Mismatch(&'static str),
+    #[error("what {0} holds was not made with the trigger's secret, or not over this body")]
+    Mismatch(Cow<'static, str>),
+    /// The time that is signed is no time in seconds, or too far from now.
+    #[error("the time in {0} is not within 5 minutes of now: compare the clocks")]
+    Stale(Cow<'static, str>),
+    /// The trigger wants a secret in the path of its URL, and there is none.
+    #[error("the URL ends before its secret: give the hook the whole of the trigger's URL")]
+    NoPathSecret,
+    /// The secret in the path is not the trigger's.
+    #[error("the secret in the URL's path is not the trigger's")]
+    PathSecret,
+    /// The trigger asks where a request comes from, and nobody says it.
+    #[error(
+        "it is not known where the request comes from: X-Forwarded-For names no address outside TRUSTED_PROXIES"
+    )]
+    NoAddress,
+    /// The request comes from elsewhere.
+    #[error("the request comes from an address that the trigger does not list")]
+    Address,
+    /// The identity token does not hold.
+    #[error("the identity token {0}")]
+    Identity(BadIdentity),
+}
+
+/// Why an identity token does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadIdentity {
+    /// It is no signed token, or one by another algorithm than its maker's.
+    #[error("is not a token signed with RS256")]
+    Malformed,
+    /// No known key is meant.
+    #[error("is signed with a key that its maker does not publish")]
+    UnknownKey,
+    /// It was changed, or made by somebody else.
+    #[error("has a signature that does not hold")]
+    Signature,
+    /// It is too old, or not good yet.
+    #[error("is not good now: it has expired, or is not valid yet")]
+    Expired,
+    /// Somebody else made it.
+    #[error("was made by another issuer than the trigger's")]
+    Issuer,
+    /// It was made for somebody else.
+    #[error("was made for another audience than the trigger's")]
+    Audience,
+    /// It is somebody else's, or nobody verified whose.
+    #[error("is not that of the trigger's service account, with its address verified")]
+    Email,
 }
 
 /// Why a header cannot be used.
@@ -61,6 +109,15 @@ pub enum ParseError {
         claimed: Vendor,
         /// Whom this URL is for.
         here: &'static str,
+    },
+    /// An event or a batch is larger than is taken at once.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The event says that it is one of ours.
+    #[error("{given:?} is reserved for events that are made here")]
+    Reserved {
+        /// The type or source.
+        given: String,
     },
     /// No header says what the payload is.
     #[error("no header says which event this is, such as x-github-event or x-gitea-event")]

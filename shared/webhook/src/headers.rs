@@ -15,7 +15,7 @@ const KEPT_MAX: usize = 50;
 const MASK: &str = "***";
 
 /// Headers that say what was sent and by what; those of the senders are kept too.
-const KEPT: [&str; 12] = [
+const KEPT: [&str; 13] = [
     "content-encoding",
     "content-length",
     "content-type",
@@ -25,13 +25,19 @@ const KEPT: [&str; 12] = [
     "webhook-id",
     "webhook-signature",
     "webhook-timestamp",
+    "x-attempt-number",
     "x-hub-signature",
     "x-hub-signature-256",
     "x-request-id",
 ];
 
 /// Headers that carry a secret: that they were there is worth knowing, their value is not ours to keep.
-const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+const SECRET: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-jfrog-event-auth",
+];
 
 /// The headers to store with a delivery, by name. Signatures, tokens and credentials are masked; what is not known to be
 /// harmless is left out; repeated ones are joined.

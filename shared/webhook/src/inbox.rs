@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use host::Traceparent;
+use http::HeaderMap;
 use model::{DeliveryId, TriggerId};
 
 use crate::{Normalised, Secrets};
@@ -17,6 +19,9 @@ pub trait Inbox: Clone + Send + Sync + 'static {
 
     /// The time, against which signatures that are good for a while are held.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Where a request with these headers came from, as far as our own proxies say.
+    fn sender_address(&self, headers: &HeaderMap) -> Option<IpAddr>;
 
     /// The trigger with its secrets, or `None` when there is none that takes webhooks.
     fn trigger(
@@ -47,8 +52,9 @@ pub struct Incoming {
     pub vendor: &'static str,
     /// Their name for what happened.
     pub vendor_event: Option<String>,
-    /// Their name for this delivery or, when they give none, one made of the body.
-    pub key: String,
+    /// Their name for this delivery or, when they give none, one made of the body; nothing where two equal bodies are two
+    /// deliveries.
+    pub key: Option<String>,
     /// What it means.
     pub meaning: Meaning,
     /// Its headers, masked.

@@ -1,6 +1,7 @@
 //! JSON from outside, read strictly and within limits.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::ParseError;
 
@@ -11,8 +12,12 @@ const DEPTH_MAX: usize = 128;
 /// million empty strings would take ten times its own size in memory.
 const COMMAS_MAX: usize = 1_000_000;
 
-/// Reads a payload; an error names the path, the line and what was expected there.
-pub(crate) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ParseError> {
+/// Reads JSON that lay inside of a payload as strictly as the payload; an error names the path, the line and what was
+/// expected there.
+///
+/// # Errors
+/// When it is not JSON of this shape, within the limits.
+pub fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ParseError> {
     let text = str::from_utf8(payload).map_err(|error| {
         let at = format!("byte {}", error.valid_up_to());
         ParseError::malformed(&at, "the text is not UTF-8")
@@ -27,6 +32,30 @@ pub(crate) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ParseError>
     json.end()
         .map_err(|error| ParseError::malformed("after the payload", &error.to_string()))?;
     Ok(value)
+}
+
+/// Refuses a NUL in any text or name, which Postgres cannot store. `at` says where in the payload the value stands.
+///
+/// # Errors
+/// When there is one.
+pub fn without_nul(value: &Value, at: &str) -> Result<(), ParseError> {
+    let free = |text: &str| !text.contains('\0');
+    let clean = match value {
+        Value::String(text) => free(text),
+        Value::Array(values) => {
+            return values.iter().try_for_each(|value| without_nul(value, at));
+        }
+        Value::Object(members) => {
+            members.values().try_for_each(|value| without_nul(value, at))?;
+            members.keys().all(|name| free(name))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    };
+    if clean {
+        Ok(())
+    } else {
+        Err(ParseError::malformed(at, "a text has a NUL character"))
+    }
 }
 
 /// The parser skips what is not read without a limit of its own, so that depth and number are counted before it runs.

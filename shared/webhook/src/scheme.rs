@@ -1,10 +1,23 @@
 //! How senders prove that they know the trigger's secret. The trigger decides which scheme it is, never the request.
 
 use std::fmt;
+use std::sync::Arc;
 
+use model::Scheme;
 use secrecy::{ExposeSecret, SecretString};
 
+mod basic;
+mod configured;
 pub(crate) mod hmac;
+pub(crate) mod oidc;
+mod open;
+mod password;
+pub(crate) mod path;
+mod standard;
+mod token;
+
+use oidc::SigningKey;
+use path::PathSecrets;
 
 /// What is tried where there is no secret, so that its absence takes as long as its presence.
 const NO_SECRET: &str = "no secret is configured";
@@ -14,6 +27,9 @@ const NO_SECRET: &str = "no secret is configured";
 pub struct Secrets {
     current: Option<SecretString>,
     previous: Option<SecretString>,
+    scheme: Option<Scheme>,
+    path: PathSecrets,
+    keys: Arc<[SigningKey]>,
 }
 
 impl fmt::Debug for Secrets {
@@ -38,6 +54,7 @@ impl Secrets {
         Self {
             current: Some(current),
             previous,
+            ..Self::none()
         }
     }
 
@@ -45,6 +62,38 @@ impl Secrets {
     #[must_use]
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// The same with the scheme that the trigger asks for, where its vendor leaves a choice.
+    #[must_use]
+    pub fn with_scheme(self, scheme: Option<Scheme>) -> Self {
+        Self { scheme, ..self }
+    }
+
+    /// The scheme that the trigger asks for; `None` means the vendor's usual one.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&Scheme> {
+        self.scheme.as_ref()
+    }
+
+    /// The same with what may stand in the path of the trigger's URL.
+    #[must_use]
+    pub fn with_path(self, path: PathSecrets) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The same with the keys that the maker of the trigger's identity tokens publishes.
+    #[must_use]
+    pub fn with_keys(self, keys: Arc<[SigningKey]>) -> Self {
+        Self { keys, ..self }
+    }
+
+    pub(crate) fn path(&self) -> &PathSecrets {
+        &self.path
+    }
+
+    pub(crate) fn keys(&self) -> &[SigningKey] {
+        &self.keys
     }
 
     /// Which secret passes the test. Two are always tried, whether they exist and whichever holds: the time tells

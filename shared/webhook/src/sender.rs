@@ -23,7 +23,7 @@ pub struct Sender {
 /// Most specific first. Forgejo sends Gitea's headers too, Gitea those of Gogs, and all of them GitHub's, so that the
 /// presence of GitHub's says nothing until the others are known to be absent. Data Center has no header that Cloud does
 /// not have, but for one that proxies set as well.
-pub static SENDERS: [Sender; 7] = [
+pub static SENDERS: [Sender; 9] = [
     // https://forgejo.org/docs/latest/user/webhooks/
     Sender {
         vendor: Vendor::Forgejo,
@@ -69,7 +69,7 @@ pub static SENDERS: [Sender; 7] = [
     Sender {
         vendor: Vendor::Bitbucket,
         function: "webhook-bitbucket",
-        marks: &["x-hook-uuid", "x-request-uuid", "x-attempt-number"],
+        marks: &["x-hook-uuid", "x-request-uuid"],
         event: "x-event-key",
         deliveries: &["x-request-uuid"],
     },
@@ -80,6 +80,23 @@ pub static SENDERS: [Sender; 7] = [
         marks: &["x-event-key"],
         event: "x-event-key",
         deliveries: &["x-request-id"],
+    },
+    // https://help.sonatype.com/en/webhooks.html
+    Sender {
+        vendor: Vendor::Nexus,
+        function: "webhook-registry",
+        marks: &["x-nexus-webhook-"],
+        event: "x-nexus-webhook-id",
+        deliveries: &["x-nexus-webhook-delivery"],
+    },
+    // https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md
+    // In binary mode; the other modes are told by their shape. Last, for anybody's hook may pass through a broker.
+    Sender {
+        vendor: Vendor::CloudEvents,
+        function: "webhook-cloudevents",
+        marks: &["ce-"],
+        event: "ce-type",
+        deliveries: &["ce-id"],
     },
 ];
 
@@ -94,19 +111,87 @@ pub struct Shape {
     pub fits: fn(&Value) -> bool,
 }
 
-/// Looked at where no header names a sender, and only after the signature held.
-pub static SHAPES: [Shape; 1] = [
+/// Looked at where no header names a sender, and only after the signature held. No body has two of these shapes.
+pub static SHAPES: [Shape; 10] = [
     // https://learn.microsoft.com/azure/devops/service-hooks/events
     Shape {
         vendor: Vendor::AzureDevops,
         function: "webhook-azure",
+        fits: |body| texts(body, &["eventType", "publisherId"]),
+    },
+    // https://github.com/cloudevents/spec/blob/main/cloudevents/formats/json-format.md
+    Shape {
+        vendor: Vendor::CloudEvents,
+        function: "webhook-cloudevents",
         fits: |body| {
-            ["eventType", "publisherId"]
-                .iter()
-                .all(|name| body[name].is_string())
+            let first = body.get(0).unwrap_or(body);
+            texts(first, &["specversion", "id", "source", "type"])
+        },
+    },
+    // https://distribution.github.io/distribution/about/notifications/
+    Shape {
+        vendor: Vendor::Distribution,
+        function: "webhook-registry",
+        fits: |body| {
+            let events = body["events"].as_array();
+            events.is_some_and(|events| match events.first() {
+                Some(first) => texts(first, &["id", "action"]),
+                None => true,
+            })
+        },
+    },
+    // https://docs.docker.com/docker-hub/repos/manage/webhooks/
+    Shape {
+        vendor: Vendor::DockerHub,
+        function: "webhook-registry",
+        fits: |body| body["push_data"].is_object(),
+    },
+    // https://docs.quay.io/guides/notifications.html
+    Shape {
+        vendor: Vendor::Quay,
+        function: "webhook-registry",
+        fits: |body| texts(body, &["docker_url", "repository"]),
+    },
+    // https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/
+    Shape {
+        vendor: Vendor::Harbor,
+        function: "webhook-registry",
+        fits: |body| texts(body, &["type"]) && body["event_data"].is_object(),
+    },
+    // https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
+    Shape {
+        vendor: Vendor::Ecr,
+        function: "webhook-registry",
+        fits: |body| texts(body, &["detail-type", "source"]) && body["detail"].is_object(),
+    },
+    // https://jfrog.com/help/r/jfrog-platform-administration-documentation/webhooks
+    Shape {
+        vendor: Vendor::Jfrog,
+        function: "webhook-registry",
+        fits: |body| texts(body, &["domain", "event_type"]),
+    },
+    // https://learn.microsoft.com/azure/container-registry/container-registry-webhook-reference
+    Shape {
+        vendor: Vendor::Acr,
+        function: "webhook-registry",
+        fits: |body| texts(body, &["id", "timestamp", "action"]),
+    },
+    // https://cloud.google.com/artifact-registry/docs/configure-notifications, in the envelope of Pub/Sub or without it
+    Shape {
+        vendor: Vendor::ArtifactRegistry,
+        function: "webhook-registry",
+        fits: |body| {
+            let event = matches!(body["action"].as_str(), Some("INSERT" | "DELETE"));
+            let enveloped = body["message"].is_object() && texts(body, &["subscription"]);
+            enveloped || event && (body["digest"].is_string() || body["tag"].is_string())
         },
     },
 ];
+
+/// Whether a body has all of these, as texts.
+fn texts(body: &Value, names: &[&str]) -> bool {
+    names.iter().all(|name| body[name].is_string())
+}
 
 /// Whose headers these are: any header of a sender counts, whatever its value.
 #[must_use]

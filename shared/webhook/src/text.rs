@@ -74,9 +74,13 @@ impl<const MAX: usize> Line<MAX> {
     }
 }
 
-impl<'de, const MAX: usize> Deserialize<'de> for Line<MAX> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = without_nul(String::deserialize(from)?)?;
+impl<const MAX: usize> TryFrom<String> for Line<MAX> {
+    type Error = NulError;
+
+    fn try_from(text: String) -> Result<Self, NulError> {
+        if text.contains('\0') {
+            return Err(NulError);
+        }
         let first = text.lines().next().unwrap_or_default();
         Ok(Self(
             first
@@ -88,9 +92,22 @@ impl<'de, const MAX: usize> Deserialize<'de> for Line<MAX> {
     }
 }
 
+impl<'de, const MAX: usize> Deserialize<'de> for Line<MAX> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?
+            .try_into()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// A text with a character that Postgres cannot store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a text has a NUL character")]
+pub struct NulError;
+
 fn without_nul<E: Error>(text: String) -> Result<String, E> {
     if text.contains('\0') {
-        return Err(E::custom("a text has a NUL character"));
+        return Err(E::custom(NulError));
     }
     Ok(text)
 }

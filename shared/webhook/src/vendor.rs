@@ -1,10 +1,12 @@
 //! What a vendor is, and what its payloads become.
 
 use http::HeaderMap;
-use model::git::{GitPushed, GitTagged};
+use model::git::{GitBranch, GitChange, GitPushed, GitReleased, GitTagged, PipelineFinished};
+use model::image::{ImageDeleted, ImagePushed};
+use model::webhook::{ManualRequested, WebhookReceived};
 use serde::Serialize;
 
-use crate::{BadSignature, Delivery, ParseError, Raw, Secrets, Verified, Which, sender};
+use crate::{BadSignature, Delivery, ParseError, Raw, Secrets, Tested, Verified, Which, sender};
 
 /// One kind of sender: how it signs, and what its payloads mean.
 pub trait Vendor: Send + Sync + 'static {
@@ -13,6 +15,9 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// Whose headers are taken; a delivery with those of another sender is refused.
     const SENDERS: &'static [model::Vendor];
+
+    /// The events that are understood, and by whose word.
+    const TESTED: &'static [Tested] = &[];
 
     /// Whether these headers are of a sender that this vendor speaks for. Presence decides, values do not.
     #[must_use]
@@ -24,15 +29,7 @@ pub trait Vendor: Send + Sync + 'static {
     /// its senders say it there. An event or a name that is not one short visible text counts as absent.
     #[must_use]
     fn labels(delivery: &Delivery<Verified>) -> Labels {
-        let Some(sender) = delivery.sender() else {
-            return Labels::default();
-        };
-        let header = |name: &&str| delivery.header(name).ok().flatten();
-        Labels {
-            vendor: Some(sender.vendor),
-            event: header(&sender.event).map(str::to_owned),
-            key: sender.deliveries.iter().find_map(header).map(str::to_owned),
-        }
+        delivery.labels()
     }
 
     /// Checks the signature over the bytes as they were sent.
@@ -83,4 +80,22 @@ pub enum Normalised {
     Pushed(GitPushed),
     /// A tag moved, appeared or went away.
     Tagged(GitTagged),
+    /// A branch is new.
+    BranchCreated(GitBranch),
+    /// A branch went away.
+    BranchDeleted(GitBranch),
+    /// Something happened to a pull request or merge request.
+    Changed(GitChange),
+    /// Something happened to a release.
+    Released(GitReleased),
+    /// Somebody else's pipeline ended.
+    PipelineFinished(PipelineFinished),
+    /// A tag names an image, or an image is there.
+    ImagePushed(ImagePushed),
+    /// A tag or an image is gone.
+    ImageDeleted(ImageDeleted),
+    /// Something that no vendor's words describe.
+    Received(WebhookReceived),
+    /// Somebody wants it to run now.
+    ManualRequested(ManualRequested),
 }

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn another_body_or_secret_is_refused() {
-        let mismatch = Err(BadSignature::Mismatch(SCHEME.header));
+        let mismatch = Err(BadSignature::Mismatch(SCHEME.header.into()));
         let published = [PUBLISHED.as_bytes()];
         assert_eq!(
             check(&published, &secrets(SECRET), "Hello, World"),
@@ -111,7 +111,7 @@ mod tests {
         // HMAC-SHA256 with an empty key over an empty body: what anybody can compute.
         let free = "sha256=b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad";
         let refused = check(&[free.as_bytes()], &secrets(""), "");
-        assert_eq!(refused, Err(BadSignature::Mismatch(SCHEME.header)));
+        assert_eq!(refused, Err(BadSignature::Mismatch(SCHEME.header.into())));
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
         mac.update(BODY.as_bytes());
         let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
         let refused = check(&[signature.as_bytes()], &Secrets::none(), BODY);
-        assert_eq!(refused, Err(BadSignature::Mismatch(SCHEME.header)));
+        assert_eq!(refused, Err(BadSignature::Mismatch(SCHEME.header.into())));
     }
 
     #[test]
@@ -128,57 +128,63 @@ mod tests {
         let bare = &PUBLISHED[7..];
         let long = format!("{PUBLISHED}{}", "0".repeat(10_000));
         for (value, expected) in [
-            (String::new(), BadSignature::Missing(SCHEME.header)),
-            ("sha256=".to_owned(), BadSignature::Missing(SCHEME.header)),
+            (String::new(), BadSignature::Missing(SCHEME.header.into())),
+            (
+                "sha256=".to_owned(),
+                BadSignature::Missing(SCHEME.header.into()),
+            ),
             (
                 format!("sha1={}", &bare[..40]),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 format!("sha1={bare}"),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 format!("sha512={bare}"),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 format!("SHA256={bare}"),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
-            (bare.to_owned(), BadSignature::Malformed(SCHEME.header)),
+            (
+                bare.to_owned(),
+                BadSignature::Malformed(SCHEME.header.into()),
+            ),
             (
                 format!("sha256={}", bare.to_uppercase()),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 PUBLISHED[..PUBLISHED.len() - 1].to_owned(),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 PUBLISHED[..PUBLISHED.len() - 2].to_owned(),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 format!("{PUBLISHED}00"),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
             (
                 format!("{PUBLISHED},{PUBLISHED}"),
-                BadSignature::Malformed(SCHEME.header),
+                BadSignature::Malformed(SCHEME.header.into()),
             ),
-            (long, BadSignature::Malformed(SCHEME.header)),
+            (long, BadSignature::Malformed(SCHEME.header.into())),
         ] {
             let refused = check(&[value.as_bytes()], &secrets(SECRET), BODY);
             assert_eq!(refused, Err(expected), "{value:.90}");
         }
         assert_eq!(
             check(&[], &secrets(SECRET), BODY),
-            Err(BadSignature::Missing(SCHEME.header))
+            Err(BadSignature::Missing(SCHEME.header.into()))
         );
         assert_eq!(
             check(&[b"sha256=\xff"], &secrets(SECRET), BODY),
-            Err(BadSignature::Malformed(SCHEME.header))
+            Err(BadSignature::Malformed(SCHEME.header.into()))
         );
     }
 
@@ -187,7 +193,7 @@ mod tests {
         let twice = [PUBLISHED.as_bytes(), PUBLISHED.as_bytes()];
         assert_eq!(
             check(&twice, &secrets(SECRET), BODY),
-            Err(BadSignature::Repeated(SCHEME.header))
+            Err(BadSignature::Repeated(SCHEME.header.into()))
         );
     }
 
