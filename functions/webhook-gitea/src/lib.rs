@@ -1,19 +1,24 @@
 //! Takes the webhooks of Gitea, Forgejo and Gogs.
 //!
-//! A `push` of a branch or a tag becomes an event, and so does the `create` of a tag by Gogs, which sends no push for it.
+//! Pushes, branches and tags, pull requests and their reviews, releases and images of the container registry become events.
 //! The button that tries a hook sends a push that moves nothing: it tells that the hook works. Everything else is
 //! recorded and ignored.
 
 mod payload;
+mod tested;
 
 use host::{Function, Kind};
 use model::DatabaseRole;
+use model::git::RefAction;
 use webhook::{
     BadSignature, Delivery, HmacSha256, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Verified,
     Which,
 };
 
-use crate::payload::{CreatePayload, PUSH_IS_SENT, PushPayload};
+use crate::payload::{
+    ChangePayload, GogsChangePayload, OtherPayload, PackagePayload, PushPayload, RefPayload,
+    ReleasePayload,
+};
 
 /// `POST /<trigger>`.
 pub const FUNCTION: Function = Function {
@@ -41,6 +46,7 @@ impl Vendor for Gitea {
         model::Vendor::Gitea,
         model::Vendor::Gogs,
     ];
+    const TESTED: &'static [webhook::Tested] = tested::TESTED;
 
     fn verify(delivery: &Delivery<Raw>, secrets: &Secrets) -> Result<Which, BadSignature> {
         let there = |name: &&str| delivery.headers().contains_key(*name);
@@ -58,18 +64,31 @@ impl Vendor for Gitea {
     }
 
     fn parse(delivery: &Delivery<Verified>) -> Result<Parsed, ParseError> {
-        match delivery.event()? {
-            (sender, "push") => delivery.json::<PushPayload>()?.normalised(sender.vendor),
-            (sender, "create") if sender.vendor == model::Vendor::Gogs => {
-                delivery.json::<CreatePayload>()?.normalised(sender.vendor)
+        let (sender, event) = delivery.event()?;
+        let vendor = sender.vendor;
+        match event {
+            "push" => delivery.json::<PushPayload>()?.normalised(vendor),
+            "create" => {
+                let created = delivery.json::<RefPayload>()?;
+                Ok(created.normalised(vendor, RefAction::Created))
             }
-            (_, "create") => delivery.checked(Parsed::Ignored {
-                reason: PUSH_IS_SENT.to_owned(),
-            }),
-            (_, "delete") => delivery.checked(Parsed::Ignored {
-                reason: "nothing starts when a branch or a tag goes away".to_owned(),
-            }),
-            (_, event) => delivery.unhandled(event),
+            "delete" => {
+                let deleted = delivery.json::<RefPayload>()?;
+                Ok(deleted.normalised(vendor, RefAction::Deleted))
+            }
+            "pull_request" if vendor == model::Vendor::Gogs => {
+                Ok(delivery.json::<GogsChangePayload>()?.normalised())
+            }
+            "pull_request" => delivery.json::<ChangePayload>()?.normalised(vendor),
+            "pull_request_approved" | "pull_request_rejected" | "pull_request_comment" => {
+                delivery.json::<ChangePayload>()?.reviewed(vendor)
+            }
+            "release" => Ok(delivery.json::<ReleasePayload>()?.normalised(vendor)),
+            "package" => delivery.json::<PackagePayload>()?.normalised(vendor),
+            event => {
+                delivery.json::<OtherPayload>()?;
+                delivery.unhandled(event)
+            }
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Takes GitHub's webhooks: github.com and Enterprise.
 //!
-//! A `push` of a branch or a tag becomes an event; `ping` tells that the hook works. Everything else is recorded and
-//! ignored. Requests of Gitea, Forgejo and Gogs, which carry GitHub's headers too, are refused: they have a URL of their
-//! own.
+//! Pushes, branches and tags, pull requests and their reviews, releases, images of the container registry, and workflows and
+//! checks that ended become events; `ping` tells that the hook works. Everything else is recorded and ignored. Requests
+//! of Gitea, Forgejo and Gogs, which carry GitHub's headers too, are refused: they have a URL of their own.
 
 mod payload;
+mod tested;
 
 use host::{Function, Kind};
 use model::DatabaseRole;
+use model::git::RefAction;
 use webhook::{
     BadSignature, Delivery, HmacSha256, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Verified,
     Which,
 };
 
-use crate::payload::PushPayload;
+use crate::payload::{
+    ChangePayload, CheckRunPayload, OtherPayload, PackagePayload, PushPayload, RefPayload,
+    RegistryPackagePayload, ReleasePayload, ReviewPayload, WorkflowRunPayload,
+};
 
 /// `POST /<trigger>`.
 pub const FUNCTION: Function = Function {
@@ -30,6 +35,7 @@ pub struct Github;
 impl Vendor for Github {
     const NAME: &'static str = "github";
     const SENDERS: &'static [model::Vendor] = &[model::Vendor::Github];
+    const TESTED: &'static [webhook::Tested] = tested::TESTED;
 
     fn verify(delivery: &Delivery<Raw>, secrets: &Secrets) -> Result<Which, BadSignature> {
         let scheme = HmacSha256 {
@@ -43,14 +49,24 @@ impl Vendor for Github {
     fn parse(delivery: &Delivery<Verified>) -> Result<Parsed, ParseError> {
         match delivery.event()? {
             (_, "push") => delivery.json::<PushPayload>()?.normalised(),
+            (_, "create") => Ok(delivery
+                .json::<RefPayload>()?
+                .normalised(RefAction::Created)),
+            (_, "delete") => Ok(delivery
+                .json::<RefPayload>()?
+                .normalised(RefAction::Deleted)),
+            (_, "pull_request") => delivery.json::<ChangePayload>()?.normalised(),
+            (_, "pull_request_review") => delivery.json::<ReviewPayload>()?.normalised(),
+            (_, "release") => Ok(delivery.json::<ReleasePayload>()?.normalised()),
+            (_, "package") => delivery.json::<PackagePayload>()?.normalised(),
+            (_, "registry_package") => delivery.json::<RegistryPackagePayload>()?.normalised(),
+            (_, "workflow_run") => Ok(delivery.json::<WorkflowRunPayload>()?.normalised()),
+            (_, "check_run") => Ok(delivery.json::<CheckRunPayload>()?.normalised()),
             (_, "ping") => delivery.checked(Parsed::Ping),
-            (_, event @ ("create" | "delete")) => delivery.checked(Parsed::Ignored {
-                reason: format!(
-                    "GitHub also sends a push for what {event:?} tells, and one action starts things once: let the hook \
-                     send pushes"
-                ),
-            }),
-            (_, event) => delivery.unhandled(event),
+            (_, event) => {
+                delivery.json::<OtherPayload>()?;
+                delivery.unhandled(event)
+            }
         }
     }
 }
