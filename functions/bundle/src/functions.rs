@@ -18,6 +18,12 @@ pub const FUNCTIONS: &[Function] = &[
     task_bulk::FUNCTION,
     task_http::FUNCTION,
     task_static::FUNCTION,
+    webhook_azure::FUNCTION,
+    webhook_bitbucket::FUNCTION,
+    webhook_cloudevents::FUNCTION,
+    webhook_generic::FUNCTION,
     webhook_gitea::FUNCTION,
     webhook_github::FUNCTION,
+    webhook_gitlab::FUNCTION,
+    webhook_registry::FUNCTION,
 ];

@@ -150,6 +150,9 @@ pub(crate) struct DemoArgs {
 /// How to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
+    /// The senders of webhooks instead: their events, what each becomes, and by whose word it is understood
+    #[arg(long, conflicts_with = "manifests")]
+    pub(crate) vendors: bool,
     /// As JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,8 @@ use super::output::line;
 use crate::functions::FUNCTIONS;
 use crate::local::manifests::{Manifests, Target};
 
+mod vendors;
+
 /// A function as it is listed.
 #[derive(Serialize)]
 struct Row {
@@ -19,6 +21,9 @@ struct Row {
 
 /// Lists the functions, and what in the manifests reaches them.
 pub(crate) fn list(args: &ListArgs) -> anyhow::Result<()> {
+    if args.vendors {
+        return vendors::list(args.json);
+    }
     let manifests = Manifests::find(args.manifests.as_deref())?;
     let rows: Vec<Row> = FUNCTIONS
         .iter()
