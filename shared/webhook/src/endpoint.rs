@@ -369,7 +369,11 @@ impl Answer {
         }
     }
 
-    pub(crate) fn problem(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn problem(
+        status: StatusCode,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             status,
             retry: false,
