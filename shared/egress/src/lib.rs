@@ -4,6 +4,7 @@
 //! Neither follows redirects, obeys proxy variables, or reads a body without a cap.
 
 mod cluster;
+mod documents;
 mod guard;
 mod tenant;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 pub use cluster::ClusterEgress;
+pub use documents::{DocumentError, Documents};
 pub use guard::{AllowList, AllowListError, Denied, Guard, Reserved, reserved};
 pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
 

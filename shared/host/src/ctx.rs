@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use blobs::Blobs;
 use chrono::{DateTime, Utc};
 use database::{Connect, ConnectError, SystemDb, TenantDb};
-use egress::ClusterEgress;
+use egress::{ClusterEgress, Documents, Guard, TenantEgress};
 use model::DatabaseRole;
 use queue::Queue;
 use secrecy::SecretString;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::proxies::Proxies;
 use crate::{Env, Function, Metrics, SettingsError};
 
 /// Where the present comes from.
@@ -60,6 +63,7 @@ type Pools = HashMap<(String, DatabaseRole), (SystemDb, TenantDb)>;
 pub struct Resources {
     pools: Arc<Mutex<Pools>>,
     http: ClusterEgress,
+    documents: Documents,
     clock: Clock,
     metrics: Metrics,
 }
@@ -73,6 +77,7 @@ impl Resources {
         Ok(Self {
             pools: Arc::default(),
             http: ClusterEgress::new()?,
+            documents: Documents::new(TenantEgress::new(Guard::default(), Vec::new())?),
             clock: Clock::Machine,
             metrics: Metrics::new(),
         })
@@ -83,6 +88,12 @@ impl Resources {
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// What others publish for everybody.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// What the functions count, and whatever else runs in the process.
@@ -137,6 +148,8 @@ pub(crate) struct HostSettings {
     /// How often a worker says that it is there.
     #[serde(default = "heartbeat_secs")]
     heartbeat_secs: u64,
+    /// The networks of the proxies before us, with commas between them; private ones unless it is said.
+    trusted_proxies: Option<String>,
 }
 
 const fn database_pool_max() -> u32 {
@@ -172,6 +185,8 @@ struct Inner {
     keyring: Option<Keyring>,
     blobs: Option<Blobs>,
     http: ClusterEgress,
+    documents: Documents,
+    proxies: Proxies,
     clock: Clock,
     metrics: Metrics,
     worker: Uuid,
@@ -214,6 +229,8 @@ impl Ctx {
             })
             .transpose()?;
         let blobs = settings.blobs_url.as_deref().map(Blobs::open).transpose()?;
+        let proxies = Proxies::new(settings.trusted_proxies.as_deref())
+            .map_err(|error| SettingsError::wrong("TRUSTED_PROXIES", error))?;
         let (system, tenants) = resources.databases(&settings, function.role)?;
         Ok(Self(Arc::new(Inner {
             function: function.name,
@@ -224,6 +241,8 @@ impl Ctx {
             keyring,
             blobs,
             http: resources.http.clone(),
+            documents: resources.documents.clone(),
+            proxies,
             clock: resources.clock,
             metrics: resources.metrics.clone(),
             worker: Uuid::new_v4(),
@@ -296,6 +315,18 @@ impl Ctx {
     #[must_use]
     pub fn http(&self) -> &ClusterEgress {
         &self.0.http
+    }
+
+    /// What others publish for everybody, such as the keys of an identity provider.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.0.documents
+    }
+
+    /// Where a request with these headers came from; nothing when none of our proxies says it.
+    #[must_use]
+    pub fn sender_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        self.0.proxies.sender(headers)
     }
 
     /// Counts what the function does.

@@ -23,6 +23,7 @@ pub mod metrics;
 mod pace;
 mod presence;
 mod process;
+mod proxies;
 mod reconciler;
 mod serve;
 mod subscriber;

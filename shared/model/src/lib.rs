@@ -8,9 +8,12 @@ mod decision;
 pub mod git;
 mod glob;
 mod id;
+pub mod image;
 mod job;
 mod role;
+pub mod scheme;
 mod trigger;
+pub mod webhook;
 mod workload;
 
 pub use broker::{Broker, UnknownBroker};
@@ -25,5 +28,6 @@ pub use job::{
     KeyMode, LogLine, LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
 };
 pub use role::{DatabaseRole, Role, UnknownRole};
+pub use scheme::Scheme;
 pub use trigger::{GitTrigger, TriggerKind, UnknownKind, Vendor};
 pub use workload::{Host, HostError, RevisionState, SourceKind, UnknownSource};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{DeliveryId, EventId, TenantId, TriggerId, TriggerKind};
+use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId, TriggerKind};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -30,6 +30,12 @@ pub struct InboxTrigger {
     pub secret: Option<SecretString>,
     /// The secret before it, good for a while after a change.
     pub secret_previous: Option<SecretString>,
+    /// How senders prove who they are; without one, as the vendor does whose URL they call.
+    pub scheme: Option<Scheme>,
+    /// SHA-256 of the secret in the path of its URL.
+    pub path_sha256: Option<[u8; 32]>,
+    /// SHA-256 of the one before it.
+    pub path_sha256_previous: Option<[u8; 32]>,
 }
 
 /// Why a trigger could not be read.
@@ -47,6 +53,9 @@ pub enum InboxError {
     /// The row holds what this version does not know.
     #[error("a trigger is of a kind that this version does not know")]
     Kind(#[from] model::UnknownKind),
+    /// The row holds a scheme that this version does not know.
+    #[error("a trigger has a scheme that this version does not know")]
+    Scheme(#[from] serde_json::Error),
 }
 
 /// What a verified delivery turned out to be.
@@ -179,7 +188,7 @@ impl Store {
         let asked = self.db.reconnected(|| async {
             sqlx::query!(
                 r#"
-                select database_id, kind, secret, secret_previous
+                select database_id, kind, secret, secret_previous, scheme, path_sha256, path_sha256_previous
                 from switchyard.triggers
                 where id = $1
                 "#,
@@ -205,18 +214,24 @@ impl Store {
             let text = std::str::from_utf8(&plain).map_err(|_| InboxError::NotText)?;
             Ok(Some(SecretString::from(text)))
         };
-        let (kind, secret, secret_previous) = match row {
-            Some(row) => (Some(row.kind.parse()?), row.secret, row.secret_previous),
-            None => (None, None, None),
-        };
+        let (secret, secret_previous) = row
+            .as_ref()
+            .map(|row| (row.secret.clone(), row.secret_previous.clone()))
+            .unwrap_or_default();
         let secret = open(SECRET, secret)?;
         let secret_previous = open(SECRET_PREVIOUS, secret_previous)?;
-        Ok(kind.map(|kind| InboxTrigger {
+        let Some(row) = row else { return Ok(None) };
+        // The column's CHECK says how long they are.
+        let hash = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| bytes.try_into().ok());
+        Ok(Some(InboxTrigger {
             id,
             tenant,
-            kind,
+            kind: row.kind.parse()?,
             secret,
             secret_previous,
+            scheme: row.scheme.map(serde_json::from_value).transpose()?,
+            path_sha256: hash(row.path_sha256),
+            path_sha256_previous: hash(row.path_sha256_previous),
         }))
     }
 

@@ -2,8 +2,8 @@
 
 use database::TenantTx;
 use model::{
-    BindingId, GitTrigger, Host, JobId, SourceKind, TenantId, TriggerId, WorkloadAction,
-    WorkloadId, WorkloadJob,
+    BindingId, GitTrigger, Host, JobId, Scheme, SourceKind, TenantId, TriggerId, TriggerKind,
+    WorkloadAction, WorkloadId, WorkloadJob,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -83,6 +83,63 @@ pub async fn create_git_trigger(
         name,
         config,
         keyring.seal(slot, secret.expose_secret().as_bytes())
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(id.into())
+}
+
+/// A trigger to be made.
+#[derive(Debug)]
+pub struct NewTrigger<'a> {
+    /// What people call it.
+    pub name: &'a str,
+    /// What makes it fire.
+    pub kind: TriggerKind,
+    /// The kind's filter.
+    pub config: Map<String, Value>,
+    /// How its senders prove who they are; without one, as the vendor does whose URL they call.
+    pub scheme: Option<&'a Scheme>,
+    /// What they sign with, or send as it is.
+    pub secret: Option<&'a SecretString>,
+    /// SHA-256 of the secret in the path of its URL.
+    pub path_sha256: Option<[u8; 32]>,
+}
+
+/// Makes a trigger of any kind that takes webhooks.
+///
+/// # Errors
+/// When the database does not answer, or the name is taken.
+pub async fn create_trigger(
+    tx: &mut TenantTx,
+    tenant: TenantId,
+    keyring: &Keyring,
+    new: NewTrigger<'_>,
+) -> Result<TriggerId, sqlx::Error> {
+    let id = Uuid::now_v7();
+    let slot = Slot {
+        tenant,
+        column: SECRET,
+        row: id,
+    };
+    let scheme = new.scheme.map(serde_json::to_value).transpose();
+    let scheme = scheme.map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let secret = new
+        .secret
+        .map(|secret| keyring.seal(slot, secret.expose_secret().as_bytes()));
+    sqlx::query!(
+        r#"
+        insert into switchyard.triggers (id, database_id, name, kind, config, scheme, secret, path_sha256)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        "#,
+        id,
+        tenant.uuid(),
+        new.name,
+        new.kind.as_str(),
+        Value::Object(new.config),
+        scheme,
+        secret,
+        new.path_sha256.as_ref().map(<[u8; 32]>::as_slice)
     )
     .execute(&mut **tx)
     .await?;
