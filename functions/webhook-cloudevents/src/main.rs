@@ -1,0 +1,5 @@
+//! `webhook-cloudevents` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(webhook_cloudevents::FUNCTION)
+}

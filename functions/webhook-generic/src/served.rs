@@ -1,0 +1,250 @@
+//! The function as it is served, on a database: the schemes that are stored with a trigger, and secrets in its path.
+
+use axum::Router;
+use axum::body::Body;
+use database::{Connect, TenantDb};
+use host::{Env, Resources};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use model::{DatabaseRole, Role, Scheme, TenantId, TriggerId, TriggerKind};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+use sqlx::PgPool;
+use store::setup::{self, NewTrigger};
+use store::{Keyring, people};
+use tempfile::NamedTempFile;
+use testkit::TestDb;
+use tower::ServiceExt as _;
+use webhook::{PathHash, new_path_secret};
+
+use super::FUNCTION;
+
+const SECRET: &str = "the trigger's secret";
+
+struct Served {
+    router: Router,
+    rows: PgPool,
+    tenants: TenantDb,
+    keyring: Keyring,
+    tenant: TenantId,
+    // Both go away when the test is over.
+    _key: NamedTempFile,
+    _db: TestDb,
+}
+
+async fn served() -> Served {
+    let db = testkit::database().await;
+    let rows = db.pool(None).await;
+    let mut owner = rows.acquire().await.expect("a connection");
+    let (tenant, _) = people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
+        .await
+        .expect("a tenant");
+    drop(owner);
+    let key = Keyring::generate();
+    let keyring = Keyring::from_base64(&key).expect("a key");
+    let tenants = TenantDb::new(&Connect {
+        url: db.owner_url().into(),
+        role: DatabaseRole::Tenant,
+        connections_max: 1,
+        acquire_timeout: std::time::Duration::from_secs(20),
+    })
+    .expect("a URL");
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), key.expose_secret()).expect("a file");
+    let env = Env::default()
+        .with("DATABASE_URL", db.owner_url())
+        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
+        .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
+    let resources = Resources::new().expect("an HTTP client");
+    Served {
+        router: FUNCTION
+            .mount(&env, &resources)
+            .expect("good settings")
+            .router,
+        rows,
+        tenants,
+        keyring,
+        tenant,
+        _key: file,
+        _db: db,
+    }
+}
+
+impl Served {
+    async fn trigger(
+        &self,
+        name: &str,
+        scheme: Option<Value>,
+        path: Option<&SecretString>,
+    ) -> TriggerId {
+        let scheme: Option<Scheme> =
+            scheme.map(|scheme| serde_json::from_value(scheme).expect("a scheme"));
+        let mut tx = self
+            .tenants
+            .begin(self.tenant)
+            .await
+            .expect("a transaction");
+        let secret = SECRET.into();
+        let new = NewTrigger {
+            name,
+            kind: TriggerKind::Webhook,
+            config: Map::new(),
+            scheme: scheme.as_ref(),
+            secret: path.is_none().then_some(&secret),
+            path_sha256: path.map(|path| PathHash::of(path).0),
+        };
+        let id = setup::create_trigger(&mut tx, self.tenant, &self.keyring, new).await;
+        tx.commit().await.expect("a commit");
+        id.expect("a trigger")
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Body::from(body.to_owned()))
+            .expect("a request");
+        let answered = self.router.clone().oneshot(request).await;
+        let response = answered.expect("a router always answers");
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    async fn events(&self) -> Vec<(String, String)> {
+        sqlx::query_as("select type, subject from switchyard.events order by seq")
+            .fetch_all(&self.rows)
+            .await
+            .expect("rows")
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_the_path_is_stored_as_a_hash_and_nowhere_else() {
+    let it = served().await;
+    let secret = new_path_secret();
+    let text = secret.expose_secret();
+    let trigger = it
+        .trigger("hub", Some(json!({"kind": "path"})), Some(&secret))
+        .await;
+    let (status, _) = it
+        .post(
+            &format!("/{trigger}/{text}"),
+            &[],
+            r#"{"image":"team/app:v1"}"#,
+        )
+        .await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    for path in [
+        format!("/{trigger}"),
+        format!("/{trigger}/x"),
+        format!("/{trigger}/{}", text.to_lowercase()),
+        format!("/{trigger}/{text}a"),
+        format!("/{trigger}/%ff"),
+        format!(
+            "/{}/{text}",
+            TriggerId::from(sqlx::types::Uuid::from_u128(1))
+        ),
+    ] {
+        let (status, body) = it.post(&path, &[("authorization", text)], "").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(body["title"], "the delivery is not verified");
+    }
+    assert_eq!(
+        it.events().await,
+        [(
+            "dev.switchyard.image.pushed.v1".to_owned(),
+            "docker.io/team/app:v1".to_owned()
+        )]
+    );
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select t::text from switchyard.triggers t union all select d::text from switchyard.deliveries d
+         union all select e::text from switchyard.events e union all select r::text from switchyard.rejections r
+         union all select o::text from switchyard.outbox o",
+    )
+    .fetch_all(&it.rows)
+    .await
+    .expect("rows");
+    assert!(rows.len() >= 4);
+    assert!(
+        rows.iter().all(|row| !row.contains(text)),
+        "the secret is in a row"
+    );
+}
+
+#[tokio::test]
+async fn the_scheme_that_is_stored_decides() {
+    let it = served().await;
+    let bearer = it.trigger("bearer", None, None).await;
+    let basic = it
+        .trigger("basic", Some(json!({"kind": "basic", "user": "ci"})), None)
+        .await;
+    let secret = format!("Bearer {SECRET}");
+    let as_basic = "Basic Y2k6dGhlIHRyaWdnZXIncyBzZWNyZXQ=";
+    for (trigger, value, expected) in [
+        (bearer, secret.as_str(), StatusCode::ACCEPTED),
+        (bearer, as_basic, StatusCode::UNAUTHORIZED),
+        (basic, as_basic, StatusCode::ACCEPTED),
+        (basic, &secret, StatusCode::UNAUTHORIZED),
+    ] {
+        let (status, body) = it
+            .post(&format!("/{trigger}"), &[("authorization", value)], "")
+            .await;
+        assert_eq!(status, expected, "{value}: {body}");
+    }
+    let manual = "dev.switchyard.manual.requested.v1".to_owned();
+    let types: Vec<_> = it.events().await.into_iter().map(|event| event.0).collect();
+    assert_eq!(types, [manual.clone(), manual]);
+}
+
+#[tokio::test]
+async fn two_equal_bodies_of_a_plain_job_are_two_deliveries() {
+    let it = served().await;
+    let trigger = it.trigger("job", None, None).await;
+    let path = format!("/{trigger}");
+    let secret = ("authorization", SECRET);
+    for _ in 0..2 {
+        let (status, body) = it.post(&path, &[secret], r#"{"ref":"main"}"#).await;
+        assert_eq!(
+            (status, &body["verdict"]),
+            (StatusCode::ACCEPTED, &json!("accepted"))
+        );
+    }
+    assert_eq!(it.events().await.len(), 2);
+    let named = [secret, ("idempotency-key", "1")];
+    let first = it.post(&path, &named, r#"{"ref":"main"}"#).await;
+    let again = it.post(&path, &named, r#"{"ref":"main"}"#).await;
+    let other = it.post(&path, &named, r#"{"ref":"other"}"#).await;
+    assert_eq!(
+        [first.0, again.0, other.0],
+        [StatusCode::ACCEPTED, StatusCode::OK, StatusCode::CONFLICT]
+    );
+    assert_eq!(it.events().await.len(), 3);
+}
+
+#[tokio::test]
+async fn without_a_proof_only_listed_networks_may_send() {
+    let it = served().await;
+    let none = json!({"kind": "none", "networks": ["198.51.100.0/24"]});
+    let trigger = it.trigger("open", Some(none), None).await;
+    let path = format!("/{trigger}");
+    for (forwarded, expected) in [
+        ("198.51.100.7, 10.0.0.3", StatusCode::ACCEPTED),
+        (
+            "198.51.100.7, 203.0.113.9, 10.0.0.3",
+            StatusCode::UNAUTHORIZED,
+        ),
+        ("10.0.0.3", StatusCode::UNAUTHORIZED),
+    ] {
+        let (status, _) = it.post(&path, &[("x-forwarded-for", forwarded)], "").await;
+        assert_eq!(status, expected, "{forwarded}");
+    }
+    assert_eq!(it.post(&path, &[], "").await.0, StatusCode::UNAUTHORIZED);
+}
