@@ -46,7 +46,9 @@ pub fn without_nul(value: &Value, at: &str) -> Result<(), ParseError> {
             return values.iter().try_for_each(|value| without_nul(value, at));
         }
         Value::Object(members) => {
-            members.values().try_for_each(|value| without_nul(value, at))?;
+            members
+                .values()
+                .try_for_each(|value| without_nul(value, at))?;
             members.keys().all(|name| free(name))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
