@@ -1,73 +1,20 @@
 //! The function as it is served, on a database: the schemes that are stored with a trigger, and secrets in its path.
 
-use axum::Router;
-use axum::body::Body;
-use database::{Connect, TenantDb};
-use host::{Env, Resources};
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
-use model::{DatabaseRole, Role, Scheme, TenantId, TriggerId, TriggerKind};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use model::{Scheme, TriggerId, TriggerKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use sqlx::PgPool;
-use store::setup::{self, NewTrigger};
-use store::{Keyring, people};
-use tempfile::NamedTempFile;
-use testkit::TestDb;
-use tower::ServiceExt as _;
+use store::setup::NewTrigger;
 use webhook::{PathHash, new_path_secret};
 
 use super::FUNCTION;
 
 const SECRET: &str = "the trigger's secret";
 
-struct Served {
-    router: Router,
-    rows: PgPool,
-    tenants: TenantDb,
-    keyring: Keyring,
-    tenant: TenantId,
-    // Both go away when the test is over.
-    _key: NamedTempFile,
-    _db: TestDb,
-}
+struct Served(webhook_testkit::Served);
 
 async fn served() -> Served {
-    let db = testkit::database().await;
-    let rows = db.pool(None).await;
-    let mut owner = rows.acquire().await.expect("a connection");
-    let (tenant, _) = people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
-        .await
-        .expect("a tenant");
-    drop(owner);
-    let key = Keyring::generate();
-    let keyring = Keyring::from_base64(&key).expect("a key");
-    let tenants = TenantDb::new(&Connect {
-        url: db.owner_url().into(),
-        role: DatabaseRole::Tenant,
-        connections_max: 1,
-        acquire_timeout: std::time::Duration::from_secs(20),
-    })
-    .expect("a URL");
-    let file = NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), key.expose_secret()).expect("a file");
-    let env = Env::default()
-        .with("DATABASE_URL", db.owner_url())
-        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
-        .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
-    let resources = Resources::new().expect("an HTTP client");
-    Served {
-        router: FUNCTION
-            .mount(&env, &resources)
-            .expect("good settings")
-            .router,
-        rows,
-        tenants,
-        keyring,
-        tenant,
-        _key: file,
-        _db: db,
-    }
+    Served(webhook_testkit::Served::new(&FUNCTION).await)
 }
 
 impl Served {
@@ -79,11 +26,6 @@ impl Served {
     ) -> TriggerId {
         let scheme: Option<Scheme> =
             scheme.map(|scheme| serde_json::from_value(scheme).expect("a scheme"));
-        let mut tx = self
-            .tenants
-            .begin(self.tenant)
-            .await
-            .expect("a transaction");
         let secret = SECRET.into();
         let new = NewTrigger {
             name,
@@ -93,34 +35,25 @@ impl Served {
             secret: path.is_none().then_some(&secret),
             path_sha256: path.map(|path| PathHash::of(path).0),
         };
-        let id = setup::create_trigger(&mut tx, self.tenant, &self.keyring, new).await;
-        tx.commit().await.expect("a commit");
-        id.expect("a trigger")
+        self.0.trigger(new).await
     }
 
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, Value) {
-        let mut request = Request::post(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request
-            .body(Body::from(body.to_owned()))
-            .expect("a request");
-        let answered = self.router.clone().oneshot(request).await;
-        let response = answered.expect("a router always answers");
-        let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a body")
-            .to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                let name: HeaderName = name.parse().expect("a header's name");
+                let value = HeaderValue::from_str(value).expect("a header's value");
+                (name, value)
+            })
+            .collect();
+        let answer = self.0.post(path, headers, body.to_owned()).await;
+        (answer.status, answer.body)
     }
 
     async fn events(&self) -> Vec<(String, String)> {
         sqlx::query_as("select type, subject from switchyard.events order by seq")
-            .fetch_all(&self.rows)
+            .fetch_all(&self.0.rows)
             .await
             .expect("rows")
     }
@@ -169,7 +102,7 @@ async fn a_secret_in_the_path_is_stored_as_a_hash_and_nowhere_else() {
          union all select e::text from switchyard.events e union all select r::text from switchyard.rejections r
          union all select o::text from switchyard.outbox o",
     )
-    .fetch_all(&it.rows)
+    .fetch_all(&it.0.rows)
     .await
     .expect("rows");
     assert!(rows.len() >= 4);

@@ -1,105 +1,23 @@
 //! The function as it is served, on a database: the deliveries of its senders are taken, those of others are not.
 
-use axum::Router;
-use axum::body::Body;
-use database::{Connect, TenantDb};
-use host::{Env, Resources};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::BodyExt as _;
-use model::{GitTrigger, Role, TriggerId};
-use secrecy::ExposeSecret as _;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use sqlx::PgPool;
-use store::{Keyring, people, setup};
-use tempfile::NamedTempFile;
-use testkit::TestDb;
-use tower::ServiceExt as _;
-use webhook::conformance::{Dialect, SECRET, signed};
+use webhook::conformance::{Dialect, signed};
+use webhook_testkit::Served;
 
 use super::*;
 use crate::tests::{FORGEJO, GITEA, GOGS};
 
 const PUSH: &str = include_str!("../testdata/gitea/push.branch.json");
 
-struct Served {
-    router: Router,
-    rows: PgPool,
-    trigger: TriggerId,
-    // Both go away when the test is over.
-    _key: NamedTempFile,
-    _db: TestDb,
-}
-
-async fn served() -> Served {
-    let db = testkit::database().await;
-    let rows = db.pool(None).await;
-    let mut owner = rows.acquire().await.expect("a connection");
-    let (tenant, _) = people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
-        .await
-        .expect("a tenant");
-    let key = Keyring::generate();
-    let keyring = Keyring::from_base64(&key).expect("a key");
-    let tenants = TenantDb::new(&Connect {
-        url: db.owner_url().into(),
-        role: DatabaseRole::Tenant,
-        connections_max: 1,
-        acquire_timeout: std::time::Duration::from_secs(20),
-    })
-    .expect("a URL");
-    let mut tx = tenants.begin(tenant).await.expect("a transaction");
-    let filter = GitTrigger::default();
-    let trigger =
-        setup::create_git_trigger(&mut tx, tenant, &keyring, "push", &filter, &SECRET.into())
-            .await
-            .expect("a trigger");
-    tx.commit().await.expect("a commit");
-
-    let file = NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), key.expose_secret()).expect("a file");
-    let env = Env::default()
-        .with("DATABASE_URL", db.owner_url())
-        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
-        .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
-    let resources = Resources::new().expect("an HTTP client");
-    Served {
-        router: FUNCTION
-            .mount(&env, &resources)
-            .expect("good settings")
-            .router,
-        rows,
-        trigger,
-        _key: file,
-        _db: db,
-    }
-}
-
-impl Served {
-    async fn post(&self, headers: HeaderMap, body: &str) -> (StatusCode, Value) {
-        let mut request = Request::post(format!("/{}", self.trigger))
-            .body(Body::from(body.to_owned()))
-            .expect("a request");
-        *request.headers_mut() = headers;
-        let answered = self.router.clone().oneshot(request).await;
-        let response = answered.expect("a router always answers");
-        let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a body")
-            .to_bytes();
-        (status, serde_json::from_slice(&body).expect("JSON"))
-    }
-
-    async fn deliveries(&self) -> Vec<(String, String, i64)> {
-        sqlx::query_as(
-            "select vendor, verdict::text, (select count(*) from switchyard.events e where e.delivery_id = d.id)
-             from switchyard.deliveries d order by id",
-        )
-        .fetch_all(&self.rows)
-        .await
-        .expect("rows")
-    }
+async fn deliveries(it: &Served) -> Vec<(String, String, i64)> {
+    sqlx::query_as(
+        "select vendor, verdict::text, (select count(*) from switchyard.events e where e.delivery_id = d.id)
+         from switchyard.deliveries d order by id",
+    )
+    .fetch_all(&it.rows)
+    .await
+    .expect("rows")
 }
 
 fn from(dialect: Dialect, id: &str) -> HeaderMap {
@@ -115,51 +33,54 @@ fn from(dialect: Dialect, id: &str) -> HeaderMap {
 
 #[tokio::test]
 async fn pushes_of_each_sender_are_taken_under_its_name() {
-    let it = served().await;
+    let it = Served::new(&FUNCTION).await;
+    let path = format!("/{}", it.git_trigger().await);
     for (dialect, id) in [(GOGS, "1"), (GITEA, "2"), (FORGEJO, "3")] {
-        let (status, body) = it.post(from(dialect, id), PUSH).await;
+        let answer = it.post(&path, from(dialect, id), PUSH).await;
         assert_eq!(
-            (status, &body["events"]),
+            (answer.status, &answer.body["events"]),
             (StatusCode::ACCEPTED, &json!(1)),
-            "{body}"
+            "{}",
+            answer.body
         );
     }
     let one = |vendor: &str| (vendor.to_owned(), "accepted".to_owned(), 1);
     assert_eq!(
-        it.deliveries().await,
+        deliveries(&it).await,
         [one("gogs"), one("gitea"), one("forgejo")]
     );
 }
 
 #[tokio::test]
 async fn deliveries_of_github_are_refused() {
-    let it = served().await;
+    let it = Served::new(&FUNCTION).await;
+    let path = format!("/{}", it.git_trigger().await);
     let mut github: Value = serde_json::from_str(PUSH).expect("JSON");
     github["pusher"] = json!({"name": "ann", "email": "ann@example.test"});
     let github = github.to_string();
     let headers = signed(GITEA, "push", github.as_bytes());
-    let (status, body) = it.post(headers, &github).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    let answer = it.post(&path, headers, github.clone()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
 
     // GitHub's own requests carry no signature that is looked at here.
     let mut headers = signed(GITEA, "push", github.as_bytes());
     headers.remove("x-gogs-signature");
     headers.remove("x-gitea-signature");
     assert!(headers.contains_key("x-hub-signature-256"));
-    let (status, _) = it.post(headers, &github).await;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let answer = it.post(&path, headers, github).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 
-    let verdicts: Vec<_> = it.deliveries().await.into_iter().map(|row| row.1).collect();
+    let verdicts: Vec<_> = deliveries(&it).await.into_iter().map(|row| row.1).collect();
     assert_eq!(verdicts, ["malformed", "rejected"]);
 }
 
 #[tokio::test]
 async fn a_flipped_byte_is_refused_and_counted() {
-    let it = served().await;
-    let (status, _) = it
-        .post(from(GITEA, "1"), &PUSH.replacen("main", "mein", 1))
-        .await;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let it = Served::new(&FUNCTION).await;
+    let path = format!("/{}", it.git_trigger().await);
+    let flipped = PUSH.replacen("main", "mein", 1);
+    let answer = it.post(&path, from(GITEA, "1"), flipped).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let counted: i64 = sqlx::query_scalar("select sum(count)::bigint from switchyard.rejections")
         .fetch_one(&it.rows)
         .await

@@ -1,103 +1,37 @@
 //! The function as it is served, on a database: what is answered and what is kept.
 
-use axum::Router;
-use axum::body::Body;
-use database::{Connect, TenantDb};
 use futures::future::join_all;
 use host::{Env, Resources};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::BodyExt as _;
-use model::{DeliveryId, EventId, GitTrigger, Role, TenantId, TriggerId};
-use secrecy::ExposeSecret as _;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use model::{DeliveryId, EventId, TriggerId};
 use serde_json::{Value, json};
-use sqlx::PgPool;
-use store::{Keyring, Slot, people, setup};
-use tempfile::NamedTempFile;
-use testkit::TestDb;
-use tower::ServiceExt as _;
+use store::Slot;
 use uuid::Uuid;
 use webhook::BODY_BYTES_MAX;
-use webhook::conformance::{SECRET, signed};
+use webhook::conformance::signed;
+use webhook_testkit::{Answer, respond};
 
 use super::*;
 use crate::tests::DIALECT;
 
 const PUSH: &str = include_str!("../testdata/push.branch.json");
 
-/// A served function and the trigger that it takes deliveries for.
+/// The served function and the trigger that it takes deliveries for.
 struct Served {
-    router: Router,
-    rows: PgPool,
-    keyring: Keyring,
-    tenant: TenantId,
+    it: webhook_testkit::Served,
     trigger: TriggerId,
-    env: Env,
-    // Both go away when the test is over.
-    _key: NamedTempFile,
-    _db: TestDb,
-}
-
-#[derive(Debug, PartialEq)]
-struct Answer {
-    status: StatusCode,
-    body: Value,
-}
-
-impl Answer {
-    fn delivery(&self) -> DeliveryId {
-        let id = self.body["delivery"].as_str().expect("an id");
-        id.parse().expect("a delivery's id")
-    }
 }
 
 async fn served() -> Served {
-    let db = testkit::database().await;
-    let rows = db.pool(None).await;
-    let mut owner = rows.acquire().await.expect("a connection");
-    let (tenant, _) = people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
-        .await
-        .expect("a tenant");
-    let key = Keyring::generate();
-    let keyring = Keyring::from_base64(&key).expect("a key");
-    let tenants = TenantDb::new(&Connect {
-        url: db.owner_url().into(),
-        role: DatabaseRole::Tenant,
-        connections_max: 1,
-        acquire_timeout: std::time::Duration::from_secs(20),
-    })
-    .expect("a URL");
-    let mut tx = tenants.begin(tenant).await.expect("a transaction");
-    let filter = GitTrigger::default();
-    let trigger =
-        setup::create_git_trigger(&mut tx, tenant, &keyring, "push", &filter, &SECRET.into())
-            .await
-            .expect("a trigger");
-    tx.commit().await.expect("a commit");
-
-    let file = NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), key.expose_secret()).expect("a file");
-    let env = Env::default()
-        .with("DATABASE_URL", db.owner_url())
-        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
-        .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
-    Served {
-        router: mounted(&env),
-        rows,
-        keyring,
-        tenant,
-        trigger,
-        env,
-        _key: file,
-        _db: db,
-    }
+    let it = webhook_testkit::Served::new(&FUNCTION).await;
+    let trigger = it.git_trigger().await;
+    Served { it, trigger }
 }
 
-fn mounted(env: &Env) -> Router {
-    let resources = Resources::new().expect("an HTTP client");
-    FUNCTION
-        .mount(env, &resources)
-        .expect("good settings")
-        .router
+/// Which delivery an answer speaks of.
+fn delivered(answer: &Answer) -> DeliveryId {
+    let id = answer.body["delivery"].as_str().expect("an id");
+    id.parse().expect("a delivery's id")
 }
 
 /// A delivery of GitHub, rightly signed, under an id of its own.
@@ -114,12 +48,12 @@ impl Served {
     }
 
     async fn post_to(&self, trigger: &str, headers: HeaderMap, body: Vec<u8>) -> Answer {
-        answer(&self.router, trigger, headers, body).await
+        self.it.post(&format!("/{trigger}"), headers, body).await
     }
 
     async fn count(&self, table_query: &'static str) -> i64 {
         sqlx::query_scalar(table_query)
-            .fetch_one(&self.rows)
+            .fetch_one(&self.it.rows)
             .await
             .expect("a count")
     }
@@ -137,44 +71,17 @@ impl Served {
         sqlx::query_as(
             "select verdict::text, count(*) from switchyard.deliveries group by verdict order by 1",
         )
-        .fetch_all(&self.rows)
+        .fetch_all(&self.it.rows)
         .await
         .expect("rows")
     }
 
     async fn execute(&self, statement: &'static str) {
         sqlx::query(statement)
-            .execute(&self.rows)
+            .execute(&self.it.rows)
             .await
             .expect("the owner may");
     }
-}
-
-async fn answer(router: &Router, trigger: &str, headers: HeaderMap, body: Vec<u8>) -> Answer {
-    let response = respond(router, trigger, headers, body).await;
-    let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .expect("a body")
-        .to_bytes();
-    let body = serde_json::from_slice(&body).expect("JSON");
-    Answer { status, body }
-}
-
-async fn respond(
-    router: &Router,
-    trigger: &str,
-    headers: HeaderMap,
-    body: Vec<u8>,
-) -> http::Response<Body> {
-    let mut request = Request::post(format!("/{trigger}"))
-        .body(Body::from(body))
-        .expect("a request");
-    *request.headers_mut() = headers;
-    let answered = router.clone().oneshot(request).await;
-    answered.expect("a router always answers")
 }
 
 #[tokio::test]
@@ -199,10 +106,10 @@ async fn a_push_is_kept_sealed_and_masked_and_becomes_one_event() {
     ) = sqlx::query_as(
         "select id, vendor, vendor_event, delivery_key, verdict::text, headers, body from switchyard.deliveries",
     )
-    .fetch_one(&it.rows)
+    .fetch_one(&it.it.rows)
     .await
     .expect("one delivery");
-    assert_eq!(DeliveryId::from(id), answer.delivery());
+    assert_eq!(DeliveryId::from(id), delivered(&answer));
     assert_eq!(
         (&*vendor, &*event, &*key, &*verdict),
         ("github", "push", "d-1", "accepted")
@@ -217,11 +124,11 @@ async fn a_push_is_kept_sealed_and_masked_and_becomes_one_event() {
     };
     assert!(!readable("refs/heads"));
     let slot = Slot {
-        tenant: it.tenant,
+        tenant: it.it.tenant,
         column: store::inbox::BODY,
         row: id,
     };
-    let opened = it.keyring.open(slot, &sealed).expect("it is its place");
+    let opened = it.it.keyring.open(slot, &sealed).expect("it is its place");
     assert_eq!(**opened, *PUSH.as_bytes());
 
     let (event, ty, source, subject, data, trace, correlation): (
@@ -235,7 +142,7 @@ async fn a_push_is_kept_sealed_and_masked_and_becomes_one_event() {
     ) = sqlx::query_as(
         "select id, type, source, subject, data, traceparent, correlation_id from switchyard.events",
     )
-    .fetch_one(&it.rows)
+    .fetch_one(&it.it.rows)
     .await
     .expect("one event");
     let trigger = it.trigger.to_string();
@@ -249,19 +156,19 @@ async fn a_push_is_kept_sealed_and_masked_and_becomes_one_event() {
     assert_eq!(subject, "refs/heads/main");
     assert_eq!(
         (&*trace, correlation),
-        (traceparent, answer.delivery().to_string())
+        (traceparent, delivered(&answer).to_string())
     );
     let pushed: model::git::GitPushed = serde_json::from_value(data).expect("a push");
     assert_eq!(pushed.branch, "main");
 
     let (ce_id, extensions): (String, Value) =
         sqlx::query_as("select ce_id, extensions from switchyard.outbox where broker = 'inbound'")
-            .fetch_one(&it.rows)
+            .fetch_one(&it.it.rows)
             .await
             .expect("one publication");
     assert_eq!(ce_id, EventId::from(event).to_string());
     assert_eq!(extensions["traceparent"], traceparent);
-    assert_eq!(extensions["tenantid"], json!(it.tenant.uuid()));
+    assert_eq!(extensions["tenantid"], json!(it.it.tenant.uuid()));
 }
 
 #[tokio::test]
@@ -279,7 +186,7 @@ async fn two_hundred_posts_of_one_push_make_one_event() {
     for repeat in repeats {
         assert_eq!(repeat.status, StatusCode::OK);
         assert_eq!(repeat.body["verdict"], "duplicate");
-        assert_eq!(repeat.delivery(), first.delivery());
+        assert_eq!(delivered(&repeat), delivered(&first));
     }
     assert_eq!((it.events().await, it.published().await), (1, 1));
     assert_eq!(
@@ -295,7 +202,7 @@ async fn the_same_id_with_another_body_is_a_conflict() {
     let other = format!("{PUSH} ");
     let second = it.post(delivery("push", "d-1", other.as_bytes())).await;
     assert_eq!(second.status, StatusCode::CONFLICT);
-    assert_eq!(second.delivery(), first.delivery());
+    assert_eq!(delivered(&second), delivered(&first));
     assert_eq!((it.events().await, it.published().await), (1, 1));
 }
 
@@ -435,8 +342,8 @@ async fn what_cannot_be_read_is_refused_and_kept() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what}");
         let reason: String =
             sqlx::query_scalar("select reason from switchyard.deliveries where id = $1")
-                .bind(answer.delivery().uuid())
-                .fetch_one(&it.rows)
+                .bind(delivered(&answer).uuid())
+                .fetch_one(&it.it.rows)
                 .await
                 .expect("it is recorded");
         assert_eq!(answer.body["detail"], reason, "{what}");
@@ -515,6 +422,7 @@ async fn nothing_is_taken_while_the_database_is_down() {
     let port = free.local_addr().expect("an address").port();
     drop(free);
     let env = it
+        .it
         .env
         .clone()
         .with(
@@ -523,7 +431,10 @@ async fn nothing_is_taken_while_the_database_is_down() {
         )
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "1");
     let (headers, body) = delivery("push", "d-1", PUSH.as_bytes());
-    let response = respond(&mounted(&env), &it.trigger.to_string(), headers, body).await;
+    let resources = Resources::new().expect("an HTTP client");
+    let mounted = FUNCTION.mount(&env, &resources).expect("good settings");
+    let path = format!("/{}", it.trigger);
+    let response = respond(&mounted.router, &path, headers, body).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "5");
 }
@@ -531,7 +442,7 @@ async fn nothing_is_taken_while_the_database_is_down() {
 #[tokio::test]
 async fn a_delivery_whose_transaction_is_cut_off_is_not_taken_and_may_come_again() {
     let it = served().await;
-    let mut owner = it.rows.acquire().await.expect("a connection");
+    let mut owner = it.it.rows.acquire().await.expect("a connection");
     for statement in [
         "begin",
         "lock table switchyard.delivery_keys in access exclusive mode",

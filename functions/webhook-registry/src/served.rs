@@ -1,46 +1,23 @@
 //! The function as it is served, on a database: a push of Pub/Sub, whose proof needs the keys of its maker.
 
-use axum::Router;
-use axum::body::Body;
-use database::{Connect, TenantDb};
-use host::{Clock, Env, Resources};
-use http::{Request, StatusCode};
+use host::{Clock, Resources};
+use http::StatusCode;
 use model::scheme::Issuer;
-use model::{DatabaseRole, Role, Scheme, TriggerKind};
-use secrecy::ExposeSecret as _;
+use model::{Scheme, TriggerKind};
 use serde_json::{Map, json};
-use store::setup::{self, NewTrigger};
-use store::{Keyring, people};
-use tempfile::NamedTempFile;
-use tower::ServiceExt as _;
+use store::setup::NewTrigger;
 use webhook::conformance::{RECEIVED_AT, SECRET};
 use webhook::{keys_url, mutation};
+use webhook_testkit::Served;
 
 use super::FUNCTION;
 
 #[tokio::test]
 async fn a_push_of_pubsub_is_proved_by_a_key_that_its_maker_publishes() {
-    let db = testkit::database().await;
-    let rows = db.pool(None).await;
-    let mut owner = rows.acquire().await.expect("a connection");
-    let (tenant, _) = people::ensure_member(&mut owner, "acme", "Ann", Role::Admin)
-        .await
-        .expect("a tenant");
-    drop(owner);
-    let key = Keyring::generate();
-    let keyring = Keyring::from_base64(&key).expect("a key");
-    let tenants = TenantDb::new(&Connect {
-        url: db.owner_url().into(),
-        role: DatabaseRole::Tenant,
-        connections_max: 1,
-        acquire_timeout: std::time::Duration::from_secs(20),
-    })
-    .expect("a URL");
     let scheme: Scheme = serde_json::from_value(json!({
         "kind": "oidc", "audience": "https://hooks.example.test/a", "email": "push@example.test",
     }))
     .expect("a scheme");
-    let mut tx = tenants.begin(tenant).await.expect("a transaction");
     let new = NewTrigger {
         name: "images",
         kind: TriggerKind::Registry,
@@ -49,17 +26,6 @@ async fn a_push_of_pubsub_is_proved_by_a_key_that_its_maker_publishes() {
         secret: None,
         path_sha256: None,
     };
-    let trigger = setup::create_trigger(&mut tx, tenant, &keyring, new)
-        .await
-        .expect("a trigger");
-    tx.commit().await.expect("a commit");
-
-    let file = NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), key.expose_secret()).expect("a file");
-    let env = Env::default()
-        .with("DATABASE_URL", db.owner_url())
-        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
-        .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
     let resources = Resources::new()
         .expect("an HTTP client")
         .with_clock(Clock::Fixed(RECEIVED_AT));
@@ -67,22 +33,15 @@ async fn a_push_of_pubsub_is_proved_by_a_key_that_its_maker_publishes() {
     published
         .keep(keys_url(Issuer::Google), mutation::key_set().into())
         .await;
-    let router = FUNCTION
-        .mount(&env, &resources)
-        .expect("good settings")
-        .router;
+    let it = Served::with(&FUNCTION, &resources).await;
+    let path = format!("/{}", it.trigger(new).await);
 
     let body = include_str!("../testdata/artifact_registry.insert.json");
     let request = mutation::Request::new(&[("content-type", "application/json")], body);
     let post = async |secret: &str| {
         let proved = mutation::proved(&scheme, &request, secret);
-        posted(
-            &router,
-            &format!("/{trigger}"),
-            proved.headers().clone(),
-            body,
-        )
-        .await
+        let headers = proved.headers().clone();
+        it.post(&path, headers, body).await.status
     };
     assert_eq!(post(SECRET).await, StatusCode::ACCEPTED);
     assert_eq!(post("another").await, StatusCode::UNAUTHORIZED);
@@ -93,7 +52,7 @@ async fn a_push_of_pubsub_is_proved_by_a_key_that_its_maker_publishes() {
     );
     let events: Vec<(String, String)> =
         sqlx::query_as("select type, subject from switchyard.events")
-            .fetch_all(&rows)
+            .fetch_all(&it.rows)
             .await
             .expect("rows");
     let [(ty, subject)] = &events[..] else {
@@ -106,25 +65,11 @@ async fn a_push_of_pubsub_is_proved_by_a_key_that_its_maker_publishes() {
     let (vendor, id): (String, String) = sqlx::query_as(
         "select vendor, delivery_key from switchyard.deliveries where verdict = 'accepted'",
     )
-    .fetch_one(&rows)
+    .fetch_one(&it.rows)
     .await
     .expect("a row");
     assert_eq!(
         (vendor.as_str(), id.as_str()),
         ("artifact_registry", "136969346945")
     );
-}
-
-async fn posted(
-    router: &Router,
-    path: &str,
-    headers: http::HeaderMap,
-    body: &'static str,
-) -> StatusCode {
-    let mut request = Request::post(path)
-        .body(Body::from(body))
-        .expect("a request");
-    *request.headers_mut() = headers;
-    let answered = router.clone().oneshot(request).await;
-    answered.expect("a router always answers").status()
 }
