@@ -48,16 +48,20 @@ impl FromStr for CommitId {
     type Err = CommitIdError;
 
     fn from_str(text: &str) -> Result<Self, CommitIdError> {
-        let digits = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let named = text.bytes().any(|b| b != b'0');
-        if matches!(text.len(), 40 | 64) && digits && named {
+        if matches!(text.len(), 40 | 64) && names_a_commit(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(CommitIdError(text.chars().take(80).collect()))
         }
     }
+}
+
+/// Whether these are lower-case hexadecimal digits and not all zeros, by which hooks name no commit.
+fn names_a_commit(text: &str) -> bool {
+    let digits = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    digits && text.bytes().any(|b| b != b'0')
 }
 
 impl TryFrom<String> for CommitId {
@@ -109,11 +113,7 @@ impl FromStr for CommitPrefix {
     type Err = CommitPrefixError;
 
     fn from_str(text: &str) -> Result<Self, CommitPrefixError> {
-        let digits = text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let named = text.bytes().any(|b| b != b'0');
-        if (7..=64).contains(&text.len()) && digits && named {
+        if (7..=64).contains(&text.len()) && names_a_commit(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(CommitPrefixError(text.chars().take(80).collect()))
