@@ -445,7 +445,8 @@ async fn a_function_that_dies_in_the_middle_is_noticed_at_once() {
         loop {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut request = [0; 4096];
-            stream.read(&mut request).await.expect("a request");
+            let read = stream.read(&mut request).await.expect("a request");
+            assert!(read > 0, "it asks before it is left alone");
         }
     };
     let begun = std::time::Instant::now();

@@ -186,7 +186,7 @@ async fn two_hundred_posts_of_one_push_make_one_event() {
     for repeat in repeats {
         assert_eq!(repeat.status, StatusCode::OK);
         assert_eq!(repeat.body["verdict"], "duplicate");
-        assert_eq!(delivered(&repeat), delivered(&first));
+        assert_eq!(delivered(repeat), delivered(first));
     }
     assert_eq!((it.events().await, it.published().await), (1, 1));
     assert_eq!(

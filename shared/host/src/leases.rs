@@ -108,7 +108,7 @@ impl Leases {
             match answer {
                 Some(Ok(beats)) => {
                     self.heed(ctx, &holds, beats, asked_at + usable(lease))
-                        .await
+                        .await;
                 }
                 None => tracing::warn!(
                     "the database did not answer a heartbeat for {} leases in time",

@@ -1,6 +1,6 @@
 //! What commands of an operator have in common: how they reach the database, and who gives them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -61,7 +61,7 @@ impl Operator {
     pub(crate) fn new(env: &Env, args: OperatorArgs) -> anyhow::Result<Self> {
         let url = match env.get("DATABASE_URL") {
             Some(url) => Database::given(url)?.urls.system_url,
-            None => own_url(env, args.data_dir)?,
+            None => own_url(env, args.data_dir.as_deref())?,
         };
         let db = SystemDb::new(&Connect {
             url,
@@ -125,8 +125,8 @@ impl Operator {
 }
 
 /// The database that `switchyard up` runs itself.
-fn own_url(env: &Env, data_dir: Option<PathBuf>) -> anyhow::Result<SecretString> {
-    let folder = DataDir::named(data_dir.as_deref(), "switchyard", env)?;
+fn own_url(env: &Env, data_dir: Option<&Path>) -> anyhow::Result<SecretString> {
+    let folder = DataDir::named(data_dir, "switchyard", env)?;
     let url = Server::url_of(&folder, DatabaseRole::System.postgres(), own::NAME).context(
         "the database's password cannot be read: run this as the account that runs `switchyard up`",
     )?;

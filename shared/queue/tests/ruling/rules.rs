@@ -747,7 +747,8 @@ async fn every_deed_is_recorded_with_who_and_why() {
 async fn who_rules_waits_briefly_for_one_who_adds_and_is_then_tried_again() {
     let world = World::new().await;
     // Somebody's open transaction made a lane and holds the right to.
-    let mut open = world.owner.begin().await.unwrap();
+    let mut open = world.owner.acquire().await.unwrap();
+    sqlx::query("begin").execute(&mut *open).await.unwrap();
     sqlx::query("select switchyard.add_job($1, 'task', '{}')")
         .bind(world.tenant.uuid())
         .execute(&mut *open)
@@ -765,7 +766,7 @@ async fn who_rules_waits_briefly_for_one_who_adds_and_is_then_tried_again() {
     let scope = Scope::Tenant(world.tenant);
     let (paused, committed) = tokio::join!(
         world.queue.pause(PauseKind::Pause, scope, ANN),
-        open.commit()
+        sqlx::query("commit").execute(&mut *open)
     );
     committed.unwrap();
     paused.unwrap();
