@@ -343,6 +343,7 @@ async fn an_observer_starts_nothing() {
         "insert into switchyard.event_log (database_id, severity, source, message) values ('$T', 'info', 's', 'm')",
         "update switchyard.events set dispatched_at = null",
         "select switchyard.add_job('$T', 'task', '{}')",
+        "select switchyard.add_event('$T', '$T', gen_random_uuid(), 't', '/', null, '{}')",
         "select switchyard.add_own_job('task', '{}', null, null, null, 'me')",
         "select switchyard.publish('inbound', '$T', 'i', 't', 's', null, '{}', '{}')",
         "select switchyard.publish_event('$T', '$T')",

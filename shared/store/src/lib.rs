@@ -9,6 +9,7 @@ mod callback_token;
 pub mod deploys;
 pub mod dispatch;
 pub mod ensure;
+pub mod events;
 mod group;
 pub mod inbox;
 mod keyring;

@@ -86,6 +86,13 @@ const BY_ROW: &str = "the row's own tenant is used, never an argument";
 
 pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "accept_deliveries", "each delivery names its trigger, whose tenant it gets"),
+    writes(
+        SYSTEM,
+        "accept_event",
+        "select switchyard.accept_event(
+            {tenant}, md5('of-a')::uuid, gen_random_uuid(), 'type', '/', null, '{}'
+        )",
+    ),
     writes(SYSTEM, "add_job", "select switchyard.add_job({tenant}, 'task', '{}')"),
     for_all(SYSTEM, "analyse_history", INSTALLATION),
     fenced("append_lines", "select switchyard.append_lines({running}, {epoch}, 'stdout', array['a line'])"),
@@ -206,6 +213,13 @@ pub(crate) const CALLS: &[Call] = &[
     fenced_noted("wait_job", "select switchyard.wait_job({running}, {epoch}, 'callback', interval '1 hour', null)"),
     for_all(SYSTEM, "wake_relay", RELAY),
     for_all(OBSERVER, "wake_relay", RELAY),
+    writes(
+        TENANT,
+        "accept_own_event",
+        "select switchyard.accept_own_event(
+            {tenant}, md5('of-a')::uuid, gen_random_uuid(), 'type', '/', null, '{}', null, null, null, 0, null, null, null
+        )",
+    ),
     writes(TENANT, "add_own_job", "select a.* from switchyard.add_own_job('task', '{}', null, null, null, 'a person') a"),
     writes(TENANT, "ask_own_bulk", "select switchyard.ask_own_bulk('replay', '{}', 'a person')"),
     writes(TENANT, "cancel_own_job", "select switchyard.cancel_own_job({running}, 'a person')"),

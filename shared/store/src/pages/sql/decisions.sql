@@ -2,7 +2,7 @@
 select
     d.binding_id,
     b.position,
-    b.workload_id,
+    b.workload_id as "workload_id!",
     w.name as workload,
     d.matched,
     d.held,
