@@ -2,6 +2,7 @@
 //! made here by code that shares nothing with what checks them.
 
 pub mod golden;
+pub mod hostile;
 mod judge;
 mod proof;
 mod request;

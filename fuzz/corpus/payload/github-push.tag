@@ -1,0 +1,5 @@
+content-type:application/json
+x-github-event:push
+x-github-delivery:72d3162e-cc78-11e3-81ab-4c9367dc0958
+
+{"ref":"refs/tags/v1.0.0","before":"0000000000000000000000000000000000000000","after":"1111111111111111111111111111111111111111","created":true,"deleted":false,"forced":false,"base_ref":null,"commits":[],"head_commit":{"id":"3333333333333333333333333333333333333333","message":"Fix the menu","timestamp":"2026-03-01T12:00:00Z","author":{"name":"Ann","email":"ann@example.test","username":"ann"},"added":[],"removed":[],"modified":[]},"repository":{"id":1,"name":"site","full_name":"team/site","html_url":"https://github.example.test/team/site","clone_url":"https://github.example.test/team/site.git","ssh_url":"git@github.example.test:team/site.git","default_branch":"main"},"pusher":{"name":"ann","email":"ann@example.test"},"sender":{"login":"ann","id":7}}
