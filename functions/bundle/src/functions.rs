@@ -18,6 +18,7 @@ pub const FUNCTIONS: &[Function] = &[
     task_bulk::FUNCTION,
     task_http::FUNCTION,
     task_static::FUNCTION,
+    webhook_any::FUNCTION,
     webhook_azure::FUNCTION,
     webhook_bitbucket::FUNCTION,
     webhook_cloudevents::FUNCTION,

@@ -10,8 +10,7 @@ mod tested;
 use host::{Function, Kind};
 use model::DatabaseRole;
 use webhook::{
-    BadSignature, Delivery, HmacSha256, Labels, ParseError, Parsed, Raw, Secrets, Signed, Vendor,
-    Verified, Which,
+    BadSignature, Delivery, Labels, ParseError, Parsed, Raw, Secrets, Vendor, Verified, Which,
 };
 
 /// `POST /<trigger>`.
@@ -32,15 +31,8 @@ impl Vendor for Bitbucket {
         &[model::Vendor::Bitbucket, model::Vendor::BitbucketDataCenter];
     const TESTED: &'static [webhook::Tested] = tested::TESTED;
 
-    /// Both sign with SHA-256 under the header that others use for SHA-1, which is not taken.
-    /// <https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/#Secure-webhooks>
     fn verify(delivery: &Delivery<Raw>, secrets: &Secrets) -> Result<Which, BadSignature> {
-        let scheme = HmacSha256 {
-            header: "x-hub-signature",
-            prefix: "sha256=",
-            signed: Signed::Body,
-        };
-        delivery.check(&scheme, secrets)
+        delivery.check_bitbucket(secrets)
     }
 
     /// Data Center has no header that tells it from Cloud, so that the event's name decides where it can.

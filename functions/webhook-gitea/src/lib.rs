@@ -10,10 +10,7 @@ mod tested;
 use host::{Function, Kind};
 use model::DatabaseRole;
 use model::git::RefAction;
-use webhook::{
-    BadSignature, Delivery, HmacSha256, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Verified,
-    Which,
-};
+use webhook::{BadSignature, Delivery, ParseError, Parsed, Raw, Secrets, Vendor, Verified, Which};
 
 use crate::payload::{
     ChangePayload, GogsChangePayload, OtherPayload, PackagePayload, PushPayload, RefPayload,
@@ -32,13 +29,6 @@ pub const FUNCTION: Function = Function {
 #[derive(Debug)]
 pub struct Gitea;
 
-/// Forgejo's own header decides when it is there: a bad one is not rescued by a good one of another name.
-const SIGNATURES: [&str; 3] = [
-    "x-forgejo-signature",
-    "x-gitea-signature",
-    "x-gogs-signature",
-];
-
 impl Vendor for Gitea {
     const NAME: &'static str = "gitea";
     const SENDERS: &'static [model::Vendor] = &[
@@ -49,18 +39,7 @@ impl Vendor for Gitea {
     const TESTED: &'static [webhook::Tested] = tested::TESTED;
 
     fn verify(delivery: &Delivery<Raw>, secrets: &Secrets) -> Result<Which, BadSignature> {
-        let there = |name: &&str| delivery.headers().contains_key(*name);
-        let scheme = HmacSha256 {
-            header: SIGNATURES
-                .into_iter()
-                .find(there)
-                .unwrap_or("x-gitea-signature"),
-            prefix: "",
-            // They sign the payload before they put it into a form.
-            // https://github.com/go-gitea/gitea/blob/main/services/webhook/deliver.go
-            signed: Signed::Payload,
-        };
-        delivery.check(&scheme, secrets)
+        delivery.check_gitea(secrets)
     }
 
     fn parse(delivery: &Delivery<Verified>) -> Result<Parsed, ParseError> {

@@ -10,10 +10,7 @@ mod tested;
 use host::{Function, Kind};
 use model::DatabaseRole;
 use model::git::RefAction;
-use webhook::{
-    BadSignature, Delivery, HmacSha256, ParseError, Parsed, Raw, Secrets, Signed, Vendor, Verified,
-    Which,
-};
+use webhook::{BadSignature, Delivery, ParseError, Parsed, Raw, Secrets, Vendor, Verified, Which};
 
 use crate::payload::{
     ChangePayload, CheckRunPayload, OtherPayload, PackagePayload, PushPayload, RefPayload,
@@ -38,12 +35,7 @@ impl Vendor for Github {
     const TESTED: &'static [webhook::Tested] = tested::TESTED;
 
     fn verify(delivery: &Delivery<Raw>, secrets: &Secrets) -> Result<Which, BadSignature> {
-        let scheme = HmacSha256 {
-            header: "x-hub-signature-256",
-            prefix: "sha256=",
-            signed: Signed::Body,
-        };
-        delivery.check(&scheme, secrets)
+        delivery.check_github(secrets)
     }
 
     fn parse(delivery: &Delivery<Verified>) -> Result<Parsed, ParseError> {

@@ -27,25 +27,13 @@ pub const FUNCTION: Function = Function {
 #[derive(Debug)]
 pub struct Gitlab;
 
-/// Where a hook with a signing token signs.
-const SIGNATURE: &str = "webhook-signature";
-
-/// Where a hook with a secret token sends it.
-const TOKEN: &str = "x-gitlab-token";
-
 impl Vendor for Gitlab {
     const NAME: &'static str = "gitlab";
     const SENDERS: &'static [model::Vendor] = &[model::Vendor::Gitlab];
     const TESTED: &'static [webhook::Tested] = tested::TESTED;
 
-    /// A hook has a secret token, which it sends as it is, or a signing token, with which it signs as Standard Webhooks do. A
-    /// signature decides where there is one: a token beside it does not rescue a bad one.
     fn verify(delivery: &Delivery<Raw>, secrets: &Secrets) -> Result<Which, BadSignature> {
-        match secrets.scheme() {
-            Some(_) => delivery.check_configured(secrets),
-            None if delivery.headers().contains_key(SIGNATURE) => delivery.check_standard(secrets),
-            None => delivery.check_token(TOKEN, "", secrets),
-        }
+        delivery.check_gitlab(secrets)
     }
 
     fn parse(delivery: &Delivery<Verified>) -> Result<Parsed, ParseError> {

@@ -52,6 +52,11 @@ impl Served {
 
     /// The same with resources that the test keeps.
     pub async fn with(function: &Function, resources: &Resources) -> Self {
+        Self::set(function, resources, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn set(function: &Function, resources: &Resources, more: &[(&str, String)]) -> Self {
         let db = testkit::database().await;
         let rows = db.pool(None).await;
         let mut owner = rows.acquire().await.expect("a connection");
@@ -74,6 +79,9 @@ impl Served {
             .with("DATABASE_URL", db.owner_url())
             .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
             .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
+        let env = more
+            .iter()
+            .fold(env, |env, (name, value)| env.with(name, value));
         let mounted = function.mount(&env, resources).expect("good settings");
         Self {
             router: mounted.router,

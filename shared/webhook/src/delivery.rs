@@ -167,7 +167,15 @@ impl Delivery<Raw> {
         self,
         secrets: &Secrets,
     ) -> Result<(Delivery<Verified>, Which), BadSignature> {
-        let which = V::verify(&self, secrets)?;
+        self.verified_by(|raw| V::verify(raw, secrets))
+    }
+
+    /// The same for the URL that is for every vendor.
+    pub(crate) fn verified_by(
+        self,
+        check: impl FnOnce(&Self) -> Result<Which, BadSignature>,
+    ) -> Result<(Delivery<Verified>, Which), BadSignature> {
+        let which = check(&self)?;
         let verified = Delivery {
             headers: self.headers,
             body: self.body,

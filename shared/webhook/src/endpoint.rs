@@ -12,25 +12,25 @@
 //! | 409 | its id was here before with another body |
 //! | 503 | it could not be stored: it was not taken, send it again |
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use host::Traceparent;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use model::{DeliveryId, TriggerId};
+use model::TriggerId;
 use secrecy::SecretString;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tracing::{Instrument as _, Span, field};
 
+use crate::answer::{Answer, Refusal};
 use crate::inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
 use crate::{
     BadSignature, Delivery, Labels, ParseError, Parsed, Raw, Secrets, Vendor, Verified, delivery,
@@ -41,13 +41,10 @@ use crate::{
 pub const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
 
 /// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bodies over this many bytes are hashed and read off the async threads: a large one takes tens of milliseconds.
-const INLINE_BYTES_MAX: usize = 256 * 1024;
-
-/// When to try again after a 503.
-const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+pub(crate) const INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// How many characters of an event's name are stored.
 const EVENT_NAME_CHARS_MAX: usize = 100;
@@ -104,17 +101,7 @@ async fn answered<V: Vendor, S: Inbox>(
         .instrument(span.clone())
         .await;
     let _entered = span.enter();
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(Refusal::Inbox(error)) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a delivery could not be stored"
-            );
-            Answer::from(error)
-        }
-        Err(Refusal::Answer(answer)) => answer,
-    };
+    let answer = answer.unwrap_or_else(Refusal::answer);
     span.record("http.status", answer.status.as_u16());
     tracing::debug!("answered");
     answer
@@ -122,46 +109,25 @@ async fn answered<V: Vendor, S: Inbox>(
 
 async fn taken<V: Vendor, S: Inbox>(
     inbox: &S,
-    (trigger, path_secret): (String, Option<SecretString>),
+    path: (String, Option<SecretString>),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, Refusal> {
-    let (body, body_sha256) = read(&headers, body).await?;
-    // A text that is no id is looked up as one that nobody has, so that both take the same way.
-    let id = trigger
-        .parse()
-        .unwrap_or(TriggerId::from(uuid::Uuid::nil()));
-    let (trigger, secrets) = match inbox.trigger(id).await? {
-        Some((trigger, secrets)) => {
-            Span::current().record("trigger.id", field::display(id));
-            (Some(trigger), secrets)
-        }
-        None => (None, Secrets::none()),
-    };
-    let vendor_event = sender(&headers)
-        .and_then(|sender| delivery::one(&headers, sender.event).ok().flatten())
-        .map(shortened);
-    let kept = stored_headers(&headers);
-    let from = inbox.sender_address(&headers);
-    let delivery = Delivery::new(headers, body, inbox.now())
-        .coming_from(from)
-        .at_path(path_secret);
+    let Arrived {
+        trigger,
+        secrets,
+        delivery,
+        body_sha256,
+    } = arrived(inbox, path, headers, body).await?;
+    let claim = Claim::of(delivery.headers(), V::NAME);
     let outcome = judged::<V>(delivery, secrets).await?;
     let (verified, labels, parsed, trigger) = match (outcome, trigger) {
         (Ok((verified, labels, parsed)), Some(trigger)) => (verified, labels, parsed, trigger),
         (outcome, trigger) => {
-            let reason = match (&trigger, outcome.err()) {
-                (Some(_), Some(bad)) => bad.to_string(),
-                (Some(_) | None, _) => "there is no such trigger".to_owned(),
-            };
-            let rejection = Rejection {
-                vendor: V::NAME,
-                vendor_event,
-                reason,
-                headers: kept,
-            };
-            inbox.reject(trigger.as_ref(), rejection).await?;
-            return Ok(Answer::unauthorized());
+            return claim
+                .refused(inbox, trigger.as_ref(), outcome.err())
+                .await
+                .map_err(Refusal::Inbox);
         }
     };
     let (meaning, answer) = told(parsed);
@@ -173,7 +139,7 @@ async fn taken<V: Vendor, S: Inbox>(
             .filter(|key| is_key(key))
             .or_else(|| named_by_body(labels.vendor).then(|| body_key(body_sha256))),
         meaning,
-        headers: kept,
+        headers: claim.headers,
         body: verified.body().clone(),
         body_sha256,
         traceparent: Traceparent::of(verified.headers()),
@@ -186,6 +152,87 @@ async fn taken<V: Vendor, S: Inbox>(
         Recorded::Duplicate { first } => Answer::duplicate(first),
         Recorded::Conflict { first } => Answer::conflict(first),
     })
+}
+
+/// A request with what its URL names. Nobody has checked who sent it.
+pub(crate) struct Arrived<Trigger> {
+    pub(crate) trigger: Option<Trigger>,
+    pub(crate) secrets: Secrets,
+    pub(crate) delivery: Delivery<Raw>,
+    pub(crate) body_sha256: [u8; 32],
+}
+
+/// Reads the body, then looks the trigger up.
+pub(crate) async fn arrived<S: Inbox>(
+    inbox: &S,
+    (trigger, path_secret): (String, Option<SecretString>),
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Arrived<S::Trigger>, Refusal> {
+    let (body, body_sha256) = read(&headers, body).await?;
+    // A text that is no id is looked up as one that nobody has, so that both take the same way.
+    let id = trigger
+        .parse()
+        .unwrap_or(TriggerId::from(uuid::Uuid::nil()));
+    let (trigger, secrets) = match inbox.trigger(id).await? {
+        Some((trigger, secrets)) => {
+            Span::current().record("trigger.id", field::display(id));
+            (Some(trigger), secrets)
+        }
+        None => (None, Secrets::none()),
+    };
+    let from = inbox.sender_address(&headers);
+    let delivery = Delivery::new(headers, body, inbox.now())
+        .coming_from(from)
+        .at_path(path_secret);
+    Ok(Arrived {
+        trigger,
+        secrets,
+        delivery,
+        body_sha256,
+    })
+}
+
+/// What a request says of itself, kept also when it does not verify.
+pub(crate) struct Claim {
+    vendor: &'static str,
+    event: Option<String>,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Claim {
+    /// `vendor`: whom the URL is for.
+    pub(crate) fn of(headers: &HeaderMap, vendor: &'static str) -> Self {
+        let event = sender(headers)
+            .and_then(|sender| delivery::one(headers, sender.event).ok().flatten())
+            .map(shortened);
+        Self {
+            vendor,
+            event,
+            headers: stored_headers(headers),
+        }
+    }
+
+    /// Counts the request as one that did not verify. The answer does not tell why.
+    pub(crate) async fn refused<S: Inbox>(
+        self,
+        inbox: &S,
+        trigger: Option<&S::Trigger>,
+        bad: Option<BadSignature>,
+    ) -> Result<Answer, InboxError> {
+        let reason = match (trigger, bad) {
+            (Some(_), Some(bad)) => bad.to_string(),
+            (Some(_) | None, _) => "there is no such trigger".to_owned(),
+        };
+        let rejection = Rejection {
+            vendor: self.vendor,
+            vendor_event: self.event,
+            reason,
+            headers: self.headers,
+        };
+        inbox.reject(trigger, rejection).await?;
+        Ok(Answer::unauthorized())
+    }
 }
 
 /// The body and its SHA-256, which is made while it arrives.
@@ -231,7 +278,9 @@ fn is_key(key: &str) -> bool {
 fn named_by_body(vendor: Option<model::Vendor>) -> bool {
     use model::Vendor;
     match vendor {
-        Some(Vendor::Quay | Vendor::Generic | Vendor::Jfrog | Vendor::Nexus) => false,
+        Some(Vendor::Quay | Vendor::Generic | Vendor::Jfrog | Vendor::Nexus | Vendor::Poll) => {
+            false
+        }
         Some(
             Vendor::Github
             | Vendor::Gitea
@@ -306,180 +355,6 @@ fn told(parsed: Result<Parsed, ParseError>) -> (Meaning, Answer) {
             let answer = Answer::problem(status, "the delivery cannot be read", reason.clone());
             (Meaning::Malformed { reason }, answer)
         }
-    }
-}
-
-pub(crate) enum Refusal {
-    Answer(Answer),
-    Inbox(InboxError),
-}
-
-impl From<Answer> for Refusal {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer)
-    }
-}
-
-impl From<InboxError> for Refusal {
-    fn from(error: InboxError) -> Self {
-        Self::Inbox(error)
-    }
-}
-
-/// An answer to a sender: what a person reads in the sender's list of deliveries.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    status: StatusCode,
-    retry: bool,
-    body: AnswerBody,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum AnswerBody {
-    Told {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        delivery: Option<DeliveryId>,
-        verdict: &'static str,
-        events: usize,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    /// RFC 9457.
-    Problem {
-        title: &'static str,
-        status: u16,
-        detail: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        delivery: Option<DeliveryId>,
-    },
-}
-
-impl Answer {
-    fn taken(verdict: &'static str, events: usize, reason: Option<String>) -> Self {
-        Self {
-            status: StatusCode::ACCEPTED,
-            retry: false,
-            body: AnswerBody::Told {
-                delivery: None,
-                verdict,
-                events,
-                reason,
-            },
-        }
-    }
-
-    pub(crate) fn problem(
-        status: StatusCode,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self {
-            status,
-            retry: false,
-            body: AnswerBody::Problem {
-                title,
-                status: status.as_u16(),
-                detail: detail.into(),
-                delivery: None,
-            },
-        }
-    }
-
-    fn about(mut self, id: DeliveryId) -> Self {
-        match &mut self.body {
-            AnswerBody::Told { delivery, .. } | AnswerBody::Problem { delivery, .. } => {
-                *delivery = Some(id);
-            }
-        }
-        self
-    }
-
-    fn duplicate(first: DeliveryId) -> Self {
-        let reason = "it was delivered before, and nothing new starts".to_owned();
-        let taken = Self::taken("duplicate", 0, Some(reason)).about(first);
-        Self {
-            status: StatusCode::OK,
-            ..taken
-        }
-    }
-
-    fn conflict(first: DeliveryId) -> Self {
-        let detail = "another delivery with this id and another body was here before, and nothing new starts";
-        Self::problem(StatusCode::CONFLICT, "the delivery's id is taken", detail).about(first)
-    }
-
-    pub(crate) fn unauthorized() -> Self {
-        let detail = "there is no such trigger, or the signature was not made with its secret over this body: compare the \
-                      hook's URL and secret with the trigger's";
-        Self::problem(
-            StatusCode::UNAUTHORIZED,
-            "the delivery is not verified",
-            detail,
-        )
-    }
-
-    fn too_large() -> Self {
-        let detail = format!("a body may have {BODY_BYTES_MAX} bytes");
-        Self::problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is too large",
-            detail,
-        )
-    }
-
-    fn too_slow() -> Self {
-        let detail = format!("a body must arrive within {} s", BODY_TIMEOUT.as_secs());
-        Self::problem(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body took too long",
-            detail,
-        )
-    }
-
-    fn cut_off() -> Self {
-        Self::problem(
-            StatusCode::BAD_REQUEST,
-            "the body ended early",
-            "send it again",
-        )
-    }
-}
-
-impl From<InboxError> for Answer {
-    /// What failed is for the log.
-    fn from(error: InboxError) -> Self {
-        let title = "the delivery was not stored";
-        match error {
-            InboxError::Unavailable(_) => Self {
-                retry: true,
-                ..Self::problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    title,
-                    "send it again in a while",
-                )
-            },
-            InboxError::Failed(_) => {
-                Self::problem(StatusCode::INTERNAL_SERVER_ERROR, title, "the log says why")
-            }
-        }
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let content_type = match self.body {
-            AnswerBody::Told { .. } => "application/json",
-            AnswerBody::Problem { .. } => "application/problem+json",
-        };
-        let json = serde_json::to_vec(&self.body).expect("texts and numbers are always JSON");
-        let mut response = (self.status, json).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if self.retry {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
-        }
-        response
     }
 }
 

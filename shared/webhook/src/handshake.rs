@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use model::{Scheme, TriggerId};
 use secrecy::SecretString;
 
-use crate::endpoint::{Answer, Refusal};
+use crate::answer::{Answer, Refusal};
 use crate::inbox::{Inbox, Rejection};
 use crate::{Delivery, stored_headers};
 
@@ -59,17 +59,9 @@ async fn answered<S: Inbox>(
     secret: Option<SecretString>,
     headers: HeaderMap,
 ) -> Response {
-    match asked(inbox, trigger, secret, headers).await {
-        Ok(response) => response,
-        Err(Refusal::Answer(answer)) => answer.into_response(),
-        Err(Refusal::Inbox(error)) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a handshake could not be answered"
-            );
-            Answer::from(error).into_response()
-        }
-    }
+    asked(inbox, trigger, secret, headers)
+        .await
+        .unwrap_or_else(|refusal| refusal.answer().into_response())
 }
 
 async fn asked<S: Inbox>(

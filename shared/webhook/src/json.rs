@@ -1,6 +1,9 @@
 //! JSON from outside, read strictly and within limits.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::ParseError;
@@ -32,6 +35,87 @@ pub fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ParseError> {
     json.end()
         .map_err(|error| ParseError::malformed("after the payload", &error.to_string()))?;
     Ok(value)
+}
+
+/// How many levels of a body are looked at to tell whose it is, and how many bytes of a text there.
+const OUTLINE_DEPTH: usize = 4;
+const OUTLINE_TEXT_BYTES_MAX: usize = 64;
+
+/// The upper levels of a JSON text, of a list its first element alone, of a text its beginning: what a large body is like, in
+/// little memory.
+#[derive(Debug)]
+pub(crate) struct Outline(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for Outline {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        Level(OUTLINE_DEPTH).deserialize(json).map(Self)
+    }
+}
+
+/// How many levels are still looked at.
+#[derive(Clone, Copy)]
+struct Level(usize);
+
+impl<'de> DeserializeSeed<'de> for Level {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Level {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, it: bool) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_i64<E>(self, it: i64) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_u64<E>(self, it: u64) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_f64<E>(self, it: f64) -> Result<Value, E> {
+        Ok(it.into())
+    }
+
+    fn visit_str<E>(self, it: &str) -> Result<Value, E> {
+        Ok(it[..it.floor_char_boundary(OUTLINE_TEXT_BYTES_MAX)].into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let deeper = self.0.checked_sub(1).map(Level);
+        let first = match deeper {
+            Some(deeper) => list.next_element_seed(deeper)?,
+            None => None,
+        };
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Array(first.into_iter().collect()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut members = serde_json::Map::new();
+        let Some(deeper) = self.0.checked_sub(1).map(Level) else {
+            while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(members.into());
+        };
+        while let Some(name) = object.next_key::<String>()? {
+            members.insert(name, object.next_value_seed(deeper)?);
+        }
+        Ok(members.into())
+    }
 }
 
 /// Refuses a NUL in any text or name, which Postgres cannot store. `at` says where in the payload the value stands.

@@ -21,12 +21,15 @@
 //! }
 //! ```
 
+mod answer;
+mod any;
 pub mod conformance;
 mod ctx;
 mod delivery;
 mod endpoint;
 mod error;
 mod form;
+mod functions;
 pub mod git;
 mod handshake;
 mod headers;
@@ -40,10 +43,12 @@ mod tested;
 mod text;
 mod vendor;
 
+pub use any::{HandOn, HandedOn, Unreached, any};
 pub use ctx::{keys_url, routes};
 pub use delivery::{Delivery, Raw, Verified};
 pub use endpoint::{BODY_BYTES_MAX, endpoint};
 pub use error::{BadIdentity, BadSignature, HeaderProblem, ParseError};
+pub use functions::Functions;
 pub use handshake::handshake;
 pub use headers::stored as stored_headers;
 pub use inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};

@@ -15,6 +15,7 @@ mod password;
 pub(crate) mod path;
 mod standard;
 mod token;
+mod usual;
 
 use oidc::SigningKey;
 use path::PathSecrets;

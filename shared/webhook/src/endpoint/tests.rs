@@ -2,8 +2,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use axum::http::Request;
+use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
+use model::DeliveryId;
 use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;

@@ -9,7 +9,9 @@ use model::scheme::{Encoding, HmacAlgorithm, HmacScheme, NEXUS_HEADER};
 use crate::{BadSignature, Delivery, Raw, Secrets, Which};
 
 /// Where a trigger without a scheme looks for its secret, behind `Bearer ` or not.
-const AUTHORIZATION: &str = "authorization";
+pub(super) const AUTHORIZATION: &str = "authorization";
+/// How the user and the password of HTTP Basic begin there.
+pub(super) const BASIC: &str = "Basic ";
 const BEARER: &str = "Bearer ";
 
 impl Delivery<Raw> {

@@ -31,6 +31,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "knative/task-bulk.yaml",
     "knative/task-http.yaml",
     "knative/task-static.yaml",
+    "knative/webhook-any.yaml",
     "knative/webhook-azure.yaml",
     "knative/webhook-bitbucket.yaml",
     "knative/webhook-cloudevents.yaml",
