@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod ensure;
 pub mod events;
 mod group;
+pub mod hooks;
 pub mod inbox;
 mod keyring;
 pub mod outbox;
