@@ -6,6 +6,7 @@
 mod cluster;
 mod documents;
 mod guard;
+mod settings;
 mod tenant;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 pub use cluster::ClusterEgress;
 pub use documents::{DocumentError, Documents};
 pub use guard::{AllowList, AllowListError, Denied, Guard, Reserved, reserved};
+pub use settings::{EgressSettings, EgressSettingsError};
 pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
 
 /// How long a connection may take to come up, name lookup included.
