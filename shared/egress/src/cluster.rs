@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use url::Url;
 
 use crate::{ClientError, builder};
@@ -28,8 +28,7 @@ impl ClusterEgress {
         Ok(Self { client })
     }
 
-    /// Posts a body and returns the answer's head, whatever its status; read its body with
-    /// [`read_capped`](crate::read_capped). `timeout` covers the exchange to the end of the body.
+    /// Posts a body; otherwise as [`ClusterEgress::send`].
     pub async fn post(
         &self,
         url: &Url,
@@ -37,8 +36,21 @@ impl ClusterEgress {
         body: Bytes,
         timeout: Duration,
     ) -> Result<reqwest::Response, reqwest::Error> {
+        self.send(Method::POST, url, headers, body, timeout).await
+    }
+
+    /// Sends a request and returns the answer's head, whatever its status; read its body with
+    /// [`read_capped`](crate::read_capped). `timeout` covers the exchange to the end of the body.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, reqwest::Error> {
         self.client
-            .post(url.clone())
+            .request(method, url.clone())
             .headers(headers)
             .body(body)
             .timeout(timeout)

@@ -9,6 +9,7 @@ use queue::{JobsSchema, WrongSchemaName};
 use url::Url;
 
 use super::failure::WrongSetting;
+use super::hooks::HooksArgs;
 use super::queue::QueueArgs;
 use super::repair::RepairArgs;
 use super::task::TaskArgs;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Give tasks to other people's functions: Knative Services, OpenFaaS functions, any URL
     Task(TaskArgs),
+    /// Set up the hooks of Git hosts, watch what they deliver, try it again, and explain signatures
+    Hooks(Box<HooksArgs>),
     /// A Git post-receive hook that tells a webhook about a push as Gitea would
     #[command(hide = true)]
     HookGitea(HookArgs),

@@ -15,6 +15,9 @@ use super::failure::WrongSetting;
 /// Where a service of the machine keeps its data.
 const OF_ROOT: &str = "/var/lib";
 
+/// The file in it that holds the key under which secrets are sealed.
+pub(crate) const MASTER_KEY_FILE: &str = "master-key";
+
 /// A folder that exists.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir(PathBuf);
@@ -68,7 +71,7 @@ impl DataDir {
 
     /// Where the key is under which secrets are sealed.
     pub(crate) fn master_key_file(&self) -> PathBuf {
-        self.0.join("master-key")
+        self.0.join(MASTER_KEY_FILE)
     }
 
     /// Reads the key, or makes one, once.

@@ -1,5 +1,5 @@
 //! The command line: everything on one machine (`up`, `demo`), one function as a process of its own (`<function>`), and
-//! what an operator needs beside them (`migrate`, `list`, `queue`, `repair`, `task`).
+//! what an operator needs beside them (`migrate`, `list`, `queue`, `repair`, `task`, `hooks`).
 //!
 //! | exit code | means |
 //! | --- | --- |
@@ -13,6 +13,7 @@ mod arguments;
 mod data_dir;
 mod database;
 mod failure;
+mod hooks;
 mod list;
 mod migrate;
 mod operate;
@@ -69,6 +70,7 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
         | Command::Queue(_)
         | Command::Repair(_)
         | Command::Task(_)
+        | Command::Hooks(_)
         | Command::HookGitea(_) => "warn",
     };
     host::init_telemetry(env, LogFormat::Text, default_level);
@@ -84,6 +86,7 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
             Command::Queue(args) => queue::queue(env, args).await,
             Command::Repair(args) => repair::repair(env, args).await,
             Command::Task(args) => task::task(env, args).await,
+            Command::Hooks(args) => hooks::hooks(env, *args).await,
             Command::HookGitea(args) => crate::demo::hook(env, args).await,
         }
     });

@@ -12,8 +12,9 @@ use model::{DatabaseRole, TenantId};
 use queue::rules::Scope;
 use queue::{By, Queue};
 use secrecy::SecretString;
+use store::Keyring;
 
-use super::data_dir::DataDir;
+use super::data_dir::{DataDir, MASTER_KEY_FILE};
 use super::database::{self as own, Database};
 use super::failure::WrongSetting;
 
@@ -21,7 +22,7 @@ use super::failure::WrongSetting;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which installation, and who asks.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct OperatorArgs {
     /// The data folder of a `switchyard up` that runs here, where DATABASE_URL names no database
     #[arg(long, value_name = "DIR")]
@@ -32,6 +33,39 @@ pub(crate) struct OperatorArgs {
     /// Why, for whoever asks later
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
+}
+
+impl OperatorArgs {
+    /// How a role gets into the database of `DATABASE_URL`, else into that of an installation on this machine.
+    pub(crate) fn url(&self, env: &Env, role: DatabaseRole) -> anyhow::Result<SecretString> {
+        match env.get("DATABASE_URL") {
+            // One login for every role.
+            Some(url) => Ok(Database::given(url)?.urls.system_url),
+            None => own_url(env, self.data_dir.as_deref(), role),
+        }
+    }
+
+    /// The key that opens secrets: in the file that `MASTER_KEY_FILE` names, else in the installation's folder. Nothing
+    /// where there is no such folder.
+    pub(crate) fn keyring(&self, env: &Env) -> anyhow::Result<Option<Keyring>> {
+        let file = match env.get("MASTER_KEY_FILE") {
+            Some(file) => PathBuf::from(file),
+            None => {
+                let folder = DataDir::named(self.data_dir.as_deref(), "switchyard", env)?;
+                let file = folder.join(MASTER_KEY_FILE);
+                if !file.is_file() {
+                    return Ok(None);
+                }
+                file
+            }
+        };
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("the master key in {} cannot be read", file.display()))?;
+        let keyring = Keyring::from_base64(&SecretString::from(text));
+        keyring
+            .map(Some)
+            .with_context(|| format!("{} does not hold the master key", file.display()))
+    }
 }
 
 /// What to rule.
@@ -59,10 +93,7 @@ pub(crate) struct Operator {
 impl Operator {
     /// Reaches the database of `DATABASE_URL`, else that of an installation on this machine.
     pub(crate) fn new(env: &Env, args: OperatorArgs) -> anyhow::Result<Self> {
-        let url = match env.get("DATABASE_URL") {
-            Some(url) => Database::given(url)?.urls.system_url,
-            None => own_url(env, args.data_dir.as_deref())?,
-        };
+        let url = args.url(env, DatabaseRole::System)?;
         let db = SystemDb::new(&Connect {
             url,
             role: DatabaseRole::System,
@@ -125,9 +156,9 @@ impl Operator {
 }
 
 /// The database that `switchyard up` runs itself.
-fn own_url(env: &Env, data_dir: Option<&Path>) -> anyhow::Result<SecretString> {
+fn own_url(env: &Env, data_dir: Option<&Path>, role: DatabaseRole) -> anyhow::Result<SecretString> {
     let folder = DataDir::named(data_dir, "switchyard", env)?;
-    let url = Server::url_of(&folder, DatabaseRole::System.postgres(), own::NAME).context(
+    let url = Server::url_of(&folder, role.postgres(), own::NAME).context(
         "the database's password cannot be read: run this as the account that runs `switchyard up`",
     )?;
     url.map(SecretString::from).ok_or_else(|| {
