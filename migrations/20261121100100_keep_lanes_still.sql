@@ -55,6 +55,28 @@ begin atomic
     limit 1;
 end;
 
+alter table switchyard.lanes
+    -- What a job that is added here and says nothing of its own needs to know, so that it is found by one look: how often it
+    -- is tried, as its task says (null while no task of this name is known), ...
+    add column attempts_max integer,
+    -- ... and whether it is to be refused: see `draining`. Neither is kept for named queues.
+    add column drains boolean not null default false,
+    -- When the lane of a task was found without ready jobs, and when all who add jobs could know that. Both are forgotten
+    -- when it is turned.
+    add column idle_at timestamptz,
+    add column idle_known_at timestamptz,
+    -- The lock of the gate as it stands.
+    add column gate_key bigint not null generated always as (switchyard.gate_lock(id, gate)) stored,
+    -- From which run_at on a job with priority 0 may be added without another look at the lane. Null when each job needs one.
+    add column plain_from timestamptz generated always as (
+        case
+            when queue_name is not null or attempts_max is null or drains or not active or idle_at is not null then null
+            when priorities is null then next_front
+            when fronts[array_position(priorities, 0)] is not null then
+                greatest(next_front, fronts[array_position(priorities, 0)])
+        end
+    ) stored;
+
 drop function switchyard.lane_of(uuid, text, text);
 -- The lane of a job, made when it is the first.
 create function switchyard.lane_of(p_database_id uuid, p_task text, p_queue_name text) returns bigint
@@ -62,6 +84,7 @@ language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = for
 as $$
 declare
     v_id bigint;
+    v_attempts_max integer;
 begin
     loop
         if p_queue_name is null then
@@ -77,15 +100,55 @@ begin
         -- A pause that is being made sees the lane or is seen by it.
         perform switchyard.share_rules();
         insert into switchyard.shares (database_id) values (p_database_id) on conflict do nothing;
-        insert into switchyard.lanes (database_id, task, queue_name, cap, paused)
+        v_attempts_max := null;
+        if p_queue_name is null then
+            -- The same for a task that is being changed.
+            select attempts_max into v_attempts_max from switchyard.tasks where name = p_task for share;
+        end if;
+        insert into switchyard.lanes (database_id, task, queue_name, cap, paused, attempts_max, drains)
         values (
             p_database_id, p_task, p_queue_name, case when p_queue_name is not null then 1 end,
-            switchyard.is_paused(p_database_id, p_task, p_queue_name)
+            switchyard.is_paused(p_database_id, p_task, p_queue_name), v_attempts_max,
+            p_queue_name is null and switchyard.draining(p_database_id, p_task, null) is not null
         )
         on conflict do nothing;
     end loop;
 end
 $$;
+
+create function switchyard.tell_lanes_of_tries() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update switchyard.lanes
+    set attempts_max = new.attempts_max
+    where task = coalesce(new.name, old.name) and queue_name is null and attempts_max is distinct from new.attempts_max;
+    return null;
+end
+$$;
+create trigger tell_lanes after insert or update of attempts_max or delete on switchyard.tasks
+    for each row execute function switchyard.tell_lanes_of_tries();
+
+-- Who makes or lifts a drain is alone (`rule_alone`), so that no lane is made and no other drain comes or goes meanwhile.
+create function switchyard.tell_lanes_of_drains() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_pause switchyard.pauses := coalesce(new, old);
+begin
+    if v_pause.kind = 'drain' and v_pause.queue_name is null then
+        update switchyard.lanes l
+        set drains = not l.drains
+        where l.queue_name is null
+          and (v_pause.database_id is null or l.database_id = v_pause.database_id)
+          and (v_pause.task is null or l.task = v_pause.task)
+          and l.drains <> (switchyard.draining(l.database_id, l.task, null) is not null);
+    end if;
+    return null;
+end
+$$;
+create trigger tell_lanes after insert or delete on switchyard.pauses
+    for each row execute function switchyard.tell_lanes_of_drains();
 
 drop index switchyard.lanes_to_claim;
 -- Which tenants may have work for a task, and whose turn among their queues it is.
@@ -225,9 +288,15 @@ end
 $$;
 
 -- Puts a lane without ready jobs to rest, unless somebody is adding one. True when it rests. The caller holds the row.
+--
+-- The lane of a task rests at the third call. Who adds a plain job (`plain_jobs`) looks at the lane once, within half a second
+-- before it has the lock. So the first call says that the lane is idle, after which nobody adds jobs in that way who sees it;
+-- the second, in a later transaction, notes when that was known; and a second after that the last one is through who did not.
 create function switchyard.rest_lane(p_lane bigint) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 as $$
+declare
+    v_lane switchyard.lanes;
 begin
     if not pg_try_advisory_xact_lock(switchyard.gate_lock(p_lane, false))
         or not pg_try_advisory_xact_lock(switchyard.gate_lock(p_lane, true))
@@ -235,10 +304,25 @@ begin
         return false;
     end if;
     -- A statement of its own: it sees what was added before the locks were had.
-    update switchyard.lanes l
-    set active = false, priorities = '{}', fronts = '{}'
+    select * into v_lane from switchyard.lanes l
     where l.id = p_lane and l.active and not exists (select switchyard.ready_jobs(l, 1));
-    return found;
+    if not found then
+        return false;
+    end if;
+    if v_lane.queue_name is null and (
+        v_lane.idle_known_at is null or v_lane.idle_known_at > clock_timestamp() - interval '1 second'
+    ) then
+        if v_lane.idle_at is null then
+            update switchyard.lanes set idle_at = clock_timestamp() where id = p_lane;
+        elsif v_lane.idle_known_at is null and v_lane.idle_at < now() then
+            update switchyard.lanes set idle_known_at = clock_timestamp() where id = p_lane;
+        end if;
+        return false;
+    end if;
+    update switchyard.lanes
+    set active = false, priorities = '{}', fronts = '{}', idle_at = null, idle_known_at = null
+    where id = p_lane;
+    return true;
 end
 $$;
 
@@ -276,6 +360,8 @@ begin
         -- Who began before this and adds a job only now says so to the lane. Most do both within a second.
         next_front = now() - interval '1 second',
         turned_at = clock_timestamp(),
+        idle_at = null,
+        idle_known_at = null,
         served_at = case when cap is null then clock_timestamp() else served_at end
     where id = p_lane;
 end
@@ -552,6 +638,11 @@ begin
 end
 $$;
 
+-- At most one job of a key is pending, and at most one is being worked on. One index for both: every job that is added sets
+-- all of them up.
+drop index switchyard.jobs_key_pending, switchyard.jobs_key_working;
+create unique index jobs_key on switchyard.jobs (database_id, key, (state = 'queued')) where key is not null;
+
 -- A job's lane is its tenant's, and that has a foreign key: another one here would have all who add jobs lock the tenant's row.
 alter table switchyard.jobs drop constraint jobs_database_id_fkey;
 -- Each statement that writes to a job would read its checks anew, a third of what adding one costs. Only the functions here
@@ -569,6 +660,34 @@ alter table switchyard.jobs
     drop constraint due_only_when_queued;
 alter table switchyard.lanes add constraint lanes_task_check check (length(task) between 1 and 126);
 alter table switchyard.job_keys add constraint job_keys_key_check check (length(key) between 1 and 512);
+
+-- `wake_relay('work')` for a job that was added. Where nothing can keep it from starting (p_may_start: nothing of its own) the
+-- relay is told which job, and so need not look before it tells the task.
+create function switchyard.wake_relay_for(p_job bigint, p_lane bigint, p_may_start boolean) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_said text;
+begin
+    if not (select armed from switchyard.relay_flags where broker = 'work') then
+        return;
+    end if;
+    perform from switchyard.relay_flags where broker = 'work' for update skip locked;
+    if found then
+        update switchyard.relay_flags set armed = false where broker = 'work' and armed;
+    end if;
+    if p_may_start then
+        select 'work ' || json_build_object('task', l.task, 'run_by', switchyard.run_by(l.database_id, l.task), 'job', p_job)
+        into v_said
+        from switchyard.lanes l
+        where l.id = p_lane and l.cap is null and not l.paused
+          and not exists (select from switchyard.limits)
+          and not exists (select from switchyard.pauses where kind = 'pause' and database_id is null and task = l.task);
+    end if;
+    perform pg_notify('switchyard_relay', coalesce(v_said, 'work'));
+end
+$$;
+revoke execute on function switchyard.wake_relay_for from public;
 
 drop function switchyard.add_job(
     uuid, text, jsonb, text, text, switchyard.key_mode, bigint, integer, timestamptz, integer, uuid, uuid, uuid, bigint,
@@ -629,9 +748,11 @@ declare
 begin
     -- With the gate's lock, shared until the caller commits: see `activate_lane`.
     if p_queue_name is null then
-        select l.id, exists (select from switchyard.pauses where kind = 'drain'),
-            coalesce(p_attempts_max, (select attempts_max from switchyard.tasks where name = p_task), 5),
-            pg_advisory_xact_lock_shared(switchyard.gate_lock(l.id, l.gate))
+        select l.id, l.drains,
+            coalesce(
+                p_attempts_max, l.attempts_max, (select attempts_max from switchyard.tasks where name = p_task), 5
+            ),
+            pg_advisory_xact_lock_shared(l.gate_key)
         into v_lane, v_drains, v_attempts_max
         from switchyard.lanes l
         where l.database_id = p_database_id and l.task = p_task and l.queue_name is null;
@@ -640,7 +761,7 @@ begin
         v_lane := switchyard.lane_of(p_database_id, p_task, p_queue_name);
         select exists (select from switchyard.pauses where kind = 'drain'),
             coalesce(p_attempts_max, (select attempts_max from switchyard.tasks where name = p_task), 5),
-            pg_advisory_xact_lock_shared(switchyard.gate_lock(l.id, l.gate))
+            pg_advisory_xact_lock_shared(l.gate_key)
         into v_drains, v_attempts_max
         from switchyard.lanes l
         where l.id = v_lane;
@@ -774,12 +895,71 @@ begin
         perform switchyard.open_lane(v_lane, p_priority, v_run_at);
     end if;
     if v_armed then
-        perform switchyard.wake_relay('work');
+        perform switchyard.wake_relay_for(job_id, v_lane, v_due and p_key is null);
     end if;
 end
 $$;
 revoke execute on function switchyard.add_job from public;
 grant execute on function switchyard.add_job to switchyard_system;
+
+-- 1 while the relay of `work` asks to be told of new jobs, and until it has heard; else 0. A sequence can be read at a part of
+-- what a row costs, and sees what others did just now. Whether somebody must be told says the flag; this says whether to look.
+create sequence switchyard.work_asked as bigint minvalue 0 maxvalue 1 start 0;
+select setval('switchyard.work_asked', 1);
+grant select on sequence switchyard.work_asked to switchyard_system;
+
+create or replace function switchyard.arm_relay(p_broker switchyard.broker) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- First, and for everybody at once: who still reads 0 has looked before the relay looks again.
+    if p_broker = 'work' and pg_sequence_last_value('switchyard.work_asked') = 0 then
+        perform setval('switchyard.work_asked', 1);
+    end if;
+    update switchyard.relay_flags set armed = true where broker = p_broker and not armed;
+end
+$$;
+
+-- The relay is awake and will look again before it sleeps. Not flushed: who reads an old 1 only looks at the flag.
+create function switchyard.relay_heard(p_broker switchyard.broker) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set synchronous_commit = off
+as $$
+begin
+    if p_broker = 'work' then
+        perform setval('switchyard.work_asked', 0);
+    end if;
+end
+$$;
+revoke execute on function switchyard.relay_heard from public;
+grant execute on function switchyard.relay_heard to switchyard_system;
+
+-- Jobs with nothing special about them: no named queue, key, time, priority, tries, event or workload of their own. What is
+-- inserted here becomes a job if its lane is open for that and no relay asks to be told, else nothing, and who inserts asks
+-- `add_job`. A rule and not a function, because it is rewritten into one insert: nothing is set up, called or looked at twice.
+-- It can do no more than a function: the lane, and with it the tenant and task, are those found, under the owner's rights.
+--
+-- One look is enough. Whose lock was had at some time adds a job with a later run_at, to a transaction that began at most
+-- half a second before. What was turned before that time moves no front beyond a second before it; what is turned later
+-- finds the lock taken, of whichever gate it is, before it may move them further. `rest_lane` says why it does not rest.
+create view switchyard.plain_jobs as
+    select id, database_id, task, payload from switchyard.jobs where false;
+create rule add as on insert to switchyard.plain_jobs do instead
+    insert into switchyard.jobs (database_id, lane_id, task, seq, due, run_at, attempts_max, payload)
+    select l.database_id, l.id, l.task, 0, true, clock_timestamp(), l.attempts_max, new.payload
+    from switchyard.lanes l
+    where l.database_id = new.database_id and l.task = new.task and l.queue_name is null
+      and case
+          when l.plain_from <= clock_timestamp() then
+              case
+                  when pg_try_advisory_xact_lock_shared(l.gate_key) then
+                      clock_timestamp() < transaction_timestamp() + interval '0.5 seconds'
+                      and pg_sequence_last_value('switchyard.work_asked') = 0
+                  else false
+              end
+          else false
+      end
+    returning id, database_id, task, payload;
+grant insert (database_id, task, payload), select (id) on switchyard.plain_jobs to switchyard_system;
 
 -- From when on there may be queued jobs that are not due yet, and leases that end, in milliseconds since 1970. Sequences,
 -- because a value that is written often and read always must not leave dead rows behind; a value that is too small costs
@@ -1444,11 +1624,16 @@ alter table switchyard.outbox add column packed json;
 alter table switchyard.outbox alter column packed set storage external;
 create index outbox_packed on switchyard.outbox (id) where packed is not null;
 
+drop function switchyard.finish_jobs(bigint[], bigint[], switchyard.job_state[], text[], jsonb[]);
 -- running | waiting | cancelling → succeeded | dead | cancelled, in batches, fenced by epoch. `applied` is the state that
 -- was recorded, null where the caller's hold was over. What ends by itself after a cancel was asked for keeps its own
 -- outcome, and that the cancel came too late is recorded. `cancelled` is accepted only where a cancel was asked for.
-create or replace function switchyard.finish_jobs(
-    p_ids bigint[], p_epochs bigint[], p_states switchyard.job_state[], p_reasons text[], p_results jsonb[]
+--
+-- Reasons and results at the end of which all are null may be shorter. p_all: false answers only for those jobs whose hold was
+-- over; the others were recorded as asked.
+create function switchyard.finish_jobs(
+    p_ids bigint[], p_epochs bigint[], p_states switchyard.job_state[], p_reasons text[], p_results jsonb[],
+    p_all boolean default true
 ) returns table (job_id bigint, applied switchyard.job_state)
 language plpgsql security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off
@@ -1577,7 +1762,9 @@ begin
                 );
             end if;
             perform switchyard.end_job(v_job, v_state, v_asked.reason, v_asked.result);
-            return query select v_job.id, v_state;
+            if p_all then
+                return query select v_job.id, v_state;
+            end if;
         end loop;
     end if;
 
@@ -1594,10 +1781,14 @@ begin
         if v_said is not null then
             perform switchyard.wake_relay('observed');
         end if;
-        return query select d.id, d.state from unnest(v_done, v_states) as d (id, state);
+        if p_all then
+            return query select d.id, d.state from unnest(v_done, v_states) as d (id, state);
+        end if;
     end if;
 end
 $$;
+revoke execute on function switchyard.finish_jobs from public;
+grant execute on function switchyard.finish_jobs to switchyard_system;
 
 -- Writes out what ends of jobs were packed into rows of the outbox, as many rows: what the relay does before it publishes.
 -- Returns how many rows.
@@ -1967,6 +2158,18 @@ begin atomic
     select executor from switchyard.tasks where name = p_task;
 end;
 
+-- Which function of ours takes the wake-ups for a task's jobs: its own (`builtin`) or `task-http` (`external`); null for none.
+create function switchyard.run_by(p_database_id uuid, p_task text) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select case switchyard.executor_of(p_database_id, p_task)
+        when 'builtin' then 'builtin'
+        when 'knative' then 'external'
+        when 'openfaas' then 'external'
+        when 'http' then 'external'
+    end;
+end;
+
 drop function switchyard.claimable_jobs(integer);
 -- What the relay tells the tasks: ids of ready jobs that somebody could claim now, at most p_per_task of each task.
 -- executor: `builtin`, `external` for `task-http`, null when nobody of ours would take it.
@@ -1991,12 +2194,7 @@ begin
         );
         return query
             select v_task,
-                case switchyard.executor_of(c.database_id, v_task)
-                    when 'builtin' then 'builtin'
-                    when 'knative' then 'external'
-                    when 'openfaas' then 'external'
-                    when 'http' then 'external'
-                end,
+                switchyard.run_by(c.database_id, v_task),
                 c.id
             from (
                 select l.database_id, r.id

@@ -117,10 +117,8 @@ begin
         p_kind::text, p_database_id, p_by, p_why,
         jsonb_build_object('task', p_task, 'queue', p_queue_name, 'own', nullif(p_own, false))
     );
-    if p_kind = 'pause' then
-        -- Nobody claims, and nobody makes a lane that would not know of it.
-        perform switchyard.rule_alone();
-    end if;
+    -- Nobody claims, and nobody makes a lane that would not know of it.
+    perform switchyard.rule_alone();
     perform switchyard.check_own_count(p_own, (
         select count(*) from switchyard.pauses where database_id = p_database_id and own
     ));
@@ -163,9 +161,7 @@ declare
     v_pause switchyard.pauses;
     v_lifted integer := 0;
 begin
-    if exists (select from switchyard.pauses where id = any (p_ids) and kind = 'pause') then
-        perform switchyard.rule_alone();
-    end if;
+    perform switchyard.rule_alone();
     for v_pause in
         delete from switchyard.pauses where id = any (p_ids) returning *
     loop

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use host::Ctx;
 use model::Broker;
+use queue::Claimable;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 
@@ -110,8 +111,9 @@ impl Ears {
         Ok(listener)
     }
 
-    /// Waits until somebody has written for this relay, or may have. Can be dropped at any time and called again.
-    pub(crate) async fn hear(&mut self) {
+    /// Waits until somebody has written for this relay, or may have. Returns which job, when that was said. Can be dropped at
+    /// any time and called again.
+    pub(crate) async fn hear(&mut self) -> Option<Claimable> {
         loop {
             let Some(listener) = &mut self.listener else {
                 return std::future::pending().await;
@@ -128,18 +130,20 @@ impl Ears {
                     self.listener = None;
                     self.test_at = Instant::now() + RETRY;
                     self.found(false);
-                    return;
+                    return None;
                 }
             };
             match heard {
-                Ok(Some(notification)) if notification.payload() == self.broker.as_str() => return,
                 Ok(Some(notification)) => {
                     let token = notification.payload();
+                    if token.split(' ').next() == Some(self.broker.as_str()) {
+                        return Claimable::told(token);
+                    }
                     if self.test.as_ref().is_some_and(|(test, _)| test == token) {
                         self.test = None;
                         self.test_at = Instant::now() + TEST_EVERY;
                         self.found(true);
-                        return;
+                        return None;
                     }
                 }
                 // What was sent since is lost.
@@ -153,7 +157,7 @@ impl Ears {
                     self.test = None;
                     self.listener = None;
                     self.test_at = Instant::now();
-                    return;
+                    return None;
                 }
             }
         }

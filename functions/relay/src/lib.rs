@@ -19,6 +19,7 @@ use events::EventType;
 use host::metrics::{Repair, Stopped};
 use host::{Ctx, Function, Kind};
 use model::{Broker, DatabaseRole, JobState};
+use queue::Claimable;
 use store::outbox::{OutboxEvent, OutboxRow};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -73,6 +74,9 @@ async fn run(ctx: Ctx, settings: Settings) -> anyhow::Result<()> {
         wakeups: Wakeups::default(),
         waking: 0,
         slots_at: Instant::now(),
+        // Whoever was here before may have.
+        asks: broker == Broker::Work,
+        found: false,
         failures: 0,
         pause_until: Instant::now(),
         rush: Rush::default(),
@@ -80,10 +84,16 @@ async fn run(ctx: Ctx, settings: Settings) -> anyhow::Result<()> {
     tracing::info!(broker = %relay.broker, sink = %relay.sink.url(), "relaying");
     while !relay.ctx.stopping().is_cancelled() {
         if relay.look().await? {
+            // Once is soon over: those who add jobs may as well look.
+            if std::mem::replace(&mut relay.found, true) {
+                relay.say_heard().await?;
+            }
             relay.progress().await?;
             continue;
         }
+        relay.found = false;
         if relay.rush.is_on(Instant::now()) {
+            relay.say_heard().await?;
             relay.doze(&mut ears).await?;
             continue;
         }
@@ -94,6 +104,7 @@ async fn run(ctx: Ctx, settings: Settings) -> anyhow::Result<()> {
             .arm_relay(relay.broker)
             .await
             .context("could not arm the wake-up")?;
+        relay.asks = true;
         if ears.prick().await || relay.look().await? {
             relay.progress().await?;
             continue;
@@ -118,6 +129,10 @@ struct Relay {
     /// Wake-ups that are being published.
     waking: usize,
     slots_at: Instant,
+    /// Whether those who add jobs look if it is to be told.
+    asks: bool,
+    /// Whether the last look found something.
+    found: bool,
     failures: u32,
     pause_until: Instant,
     rush: Rush,
@@ -165,6 +180,19 @@ impl Relay {
         Ok(found)
     }
 
+    /// While it is awake nobody has to look whether it is to be told.
+    async fn say_heard(&mut self) -> anyhow::Result<()> {
+        if self.asks && self.broker == Broker::Work {
+            self.ctx
+                .store()
+                .relay_heard(self.broker)
+                .await
+                .context("could not say that it is awake")?;
+        }
+        self.asks = false;
+        Ok(())
+    }
+
     async fn due(&self) -> anyhow::Result<Vec<OutboxRow>> {
         self.ctx
             .store()
@@ -203,6 +231,25 @@ impl Relay {
         Ok(())
     }
 
+    /// Tells the tasks of these jobs that were not told of them lately. True when there was one.
+    fn wake(&mut self, claimable: &[Claimable]) -> anyhow::Result<bool> {
+        let (part, of) = WAKEUPS_PART;
+        let room = (self.concurrency * part / of)
+            .max(1)
+            .saturating_sub(self.waking)
+            .min(self.free());
+        let due = self.wakeups.due(claimable, room, Instant::now());
+        let found = !due.is_empty();
+        for Wakeup { task, executor } in due {
+            let message = publish::wakeup(&task, executor, self.ctx.new_id())?;
+            let posting = self.sink.post(message);
+            self.waking += 1;
+            self.posts
+                .spawn(async move { (Post::Wakeup { task }, posting.await) });
+        }
+        Ok(found)
+    }
+
     async fn wake_tasks(&mut self) -> anyhow::Result<bool> {
         if Instant::now() >= self.slots_at {
             self.slots_at = Instant::now() + SLOTS_EVERY;
@@ -210,26 +257,15 @@ impl Relay {
             self.wakeups
                 .know_slots(slots.context("could not ask who works")?);
         }
-        let queue = self.ctx.queue();
-        let claimable = queue
+        let claimable = self
+            .ctx
+            .queue()
             .claimable(wakeups::PER_TASK)
             .await
             .context("could not look for ready jobs")?;
-        let (part, of) = WAKEUPS_PART;
-        let room = (self.concurrency * part / of)
-            .max(1)
-            .saturating_sub(self.waking)
-            .min(self.free());
-        let mut found = false;
-        for Wakeup { task, executor } in self.wakeups.due(&claimable, room, Instant::now()) {
-            found = true;
-            let message = publish::wakeup(&task, executor, self.ctx.new_id())?;
-            let posting = self.sink.post(message);
-            self.waking += 1;
-            self.posts
-                .spawn(async move { (Post::Wakeup { task }, posting.await) });
-        }
+        let mut found = self.wake(&claimable)?;
         // What was ready comes first; only then what the clock makes ready.
+        let queue = self.ctx.queue();
         if queue
             .next_due()
             .await
@@ -412,7 +448,7 @@ impl Relay {
                     self.settle(ended).await?;
                 }
                 // From before; the look that follows finds what it told of.
-                () = ears.hear() => {}
+                _ = ears.hear() => {}
                 () = tokio::time::sleep_until(until) => return Ok(()),
             }
         }
@@ -446,8 +482,13 @@ impl Relay {
                 ended = self.posts.join_next(), if !self.posts.is_empty() => {
                     return self.settle(ended).await;
                 }
-                () = ears.hear() => {
-                    self.rush.woken(now, Instant::now());
+                told = ears.hear() => {
+                    let heard = Instant::now();
+                    self.rush.woken(now, heard);
+                    // Whether there is more shows the look that follows.
+                    if heard >= self.pause_until {
+                        self.wake(told.as_slice())?;
+                    }
                     return Ok(());
                 }
                 () = tokio::time::sleep_until(wake) => {

@@ -1,6 +1,6 @@
 //! What the holder of a job may do: everything here carries the epoch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -126,8 +126,7 @@ impl Queue {
             select id as "id!", epoch as "epoch!", database_id as "database_id!", task as "task!",
                 payload as "payload!", attempts as "attempts!", attempts_max as "attempts_max!",
                 attempt_until as "attempt_until!", correlation_id, traceparent, depth as "depth!",
-                priority as "priority!", run_at as "run_at!",
-                extract(epoch from started_at - greatest(run_at, created_at))::float8 as "waited_secs!"
+                priority as "priority!", run_at as "run_at!", created_at as "created_at!", started_at as "started_at!"
             from switchyard.claim_jobs($1, $2, $3, make_interval(secs => $4), $5, $6)
             "#,
             worker,
@@ -160,7 +159,9 @@ impl Queue {
                 depth: row.depth,
                 priority: row.priority,
                 // A clock that was set back counts as no wait.
-                waited: Duration::try_from_secs_f64(row.waited_secs).unwrap_or_default(),
+                waited: (row.started_at - row.run_at.max(row.created_at))
+                    .to_std()
+                    .unwrap_or_default(),
             })
             .collect())
     }
@@ -216,41 +217,50 @@ impl Queue {
     ) -> Result<Vec<(JobId, FinishReport)>, sqlx::Error> {
         let holds: Vec<Hold> = finishes.iter().map(|finish| finish.hold).collect();
         let (ids, epochs) = columns(&holds);
-        let states: Vec<String> = finishes
+        let states: Vec<&str> = finishes
             .iter()
-            .map(|finish| finish.ended.state().as_str().to_owned())
+            .map(|finish| finish.ended.state().as_str())
             .collect();
-        let reasons: Vec<Option<String>> = finishes
-            .iter()
-            .map(|finish| finish.reason.as_deref().map(storable))
-            .collect();
-        let results: Vec<Option<Json<serde_json::Value>>> = finishes
-            .iter()
-            .map(|finish| {
-                finish
-                    .result
-                    .clone()
-                    .map(|result| Json(storable_json(result)))
-            })
-            .collect();
-        let rows = sqlx::query!(
+        let reasons = until_nothing_but_null(
+            finishes
+                .iter()
+                .map(|finish| finish.reason.as_deref().map(storable)),
+        );
+        let results = until_nothing_but_null(finishes.iter().map(|finish| {
+            finish
+                .result
+                .clone()
+                .map(|result| Json(storable_json(result)))
+        }));
+        let over: HashSet<JobId> = sqlx::query_scalar!(
             r#"
-            select job_id as "job_id!", applied::text as applied
+            select job_id as "job_id!"
             from switchyard.finish_jobs(
-                $1, $2, $3::text[]::switchyard.job_state[], $4::text[], $5::jsonb[]
+                $1, $2, $3::text[]::switchyard.job_state[], $4::text[], $5::jsonb[], false
             )
             "#,
             &ids,
             &epochs,
-            &states,
+            states.as_slice() as _,
             reasons.as_slice() as _,
             results.as_slice() as _,
         )
         .fetch_all(&mut *self.db.acquire().await?)
-        .await?;
-        rows.into_iter()
-            .map(|row| Ok((JobId(row.job_id), report(row.applied)?)))
-            .collect()
+        .await?
+        .into_iter()
+        .map(JobId)
+        .collect();
+        Ok(finishes
+            .iter()
+            .map(|finish| {
+                let report = if over.contains(&finish.hold.job) {
+                    FinishReport::Stale
+                } else {
+                    FinishReport::Applied(finish.ended.state())
+                };
+                (finish.hold.job, report)
+            })
+            .collect())
     }
 
     /// Puts a job back for another try, after `delay` or else after its task's backoff; ends it when its tries are used up,
@@ -381,6 +391,14 @@ pub(crate) fn storable_json(value: serde_json::Value) -> serde_json::Value {
                 .collect(),
         ),
     }
+}
+
+/// Mostly there is nothing to say of any job, and then nothing is sent: the database takes what is missing as null.
+fn until_nothing_but_null<T>(column: impl Iterator<Item = Option<T>>) -> Vec<Option<T>> {
+    let mut column: Vec<Option<T>> = column.collect();
+    let said = column.iter().rposition(Option::is_some);
+    column.truncate(said.map_or(0, |last| last + 1));
+    column
 }
 
 pub(crate) fn columns(holds: &[Hold]) -> (Vec<i64>, Vec<i64>) {

@@ -48,6 +48,35 @@ impl RunBy {
     }
 }
 
+impl RunBy {
+    /// Reads what the database calls it.
+    fn read(name: &str) -> Option<Self> {
+        [Self::Builtin, Self::External]
+            .into_iter()
+            .find(|run_by| run_by.as_str() == name)
+    }
+}
+
+impl Claimable {
+    /// Reads what the one who adds a job tells the relay of `work`, after the broker's name. Nothing where he tells only that
+    /// there is something.
+    #[must_use]
+    pub fn told(notified: &str) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            task: String,
+            run_by: Option<String>,
+            job: i64,
+        }
+        let told: Told = serde_json::from_str(notified.strip_prefix("work ")?).ok()?;
+        Some(Self {
+            task: told.task,
+            executor: told.run_by.as_deref().and_then(RunBy::read),
+            job: JobId(told.job),
+        })
+    }
+}
+
 impl Queue {
     /// Ready jobs that have a free place, at most `per_task` of each task.
     ///

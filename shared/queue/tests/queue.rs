@@ -13,6 +13,8 @@ mod keys;
 mod lanes;
 #[path = "queue/measure.rs"]
 mod measure;
+#[path = "queue/plain.rs"]
+mod plain;
 #[path = "queue/reasons.rs"]
 mod reasons;
 #[path = "queue/retention.rs"]

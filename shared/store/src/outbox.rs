@@ -238,6 +238,20 @@ impl Store {
         .map(drop)
     }
 
+    /// Says that the relay is awake and will look again before it sleeps: writers need not look whether it is to be told.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn relay_heard(&self, broker: Broker) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "select switchyard.relay_heard($1::text::switchyard.broker)",
+            broker.as_str()
+        )
+        .execute(&mut *self.db.acquire().await?)
+        .await
+        .map(drop)
+    }
+
     /// Notifies whoever listens as a relay, to find out whether that arrives.
     ///
     /// # Errors

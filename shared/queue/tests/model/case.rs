@@ -263,7 +263,9 @@ impl<'a> Case<'a> {
         // What the open transaction has in hand stays as it is: nobody would turn it either.
         self.world
             .execute(
-                "update switchyard.lanes set turned_at = turned_at - interval '3 seconds'
+                "update switchyard.lanes
+                 set turned_at = turned_at - interval '3 seconds', idle_at = idle_at - interval '3 seconds',
+                    idle_known_at = idle_known_at - interval '3 seconds'
                  where id in (
                     select id from switchyard.lanes where turned_at > '-infinity' for no key update skip locked
                  )",
@@ -999,6 +1001,31 @@ pub(crate) async fn add_job(
     new: &New,
     seq: Option<i64>,
 ) -> Result<(i64, String), sqlx::Error> {
+    // As everybody adds what has nothing special about it, except that it is tried as often as the model says.
+    let is_plain = new.queue.is_none()
+        && new.key.is_none()
+        && new.priority == 0
+        && matches!(new.when, When::Now)
+        && !new.from_event
+        && seq.is_none();
+    if is_plain {
+        let added: Option<i64> = sqlx::query_scalar(
+            "insert into switchyard.plain_jobs (database_id, task, payload) values ($1, $2, $3) returning id",
+        )
+        .bind(world.tenants[new.tenant])
+        .bind(task_name(new.task))
+        .bind(json!({ "n": new.payload }))
+        .fetch_optional(&mut *session)
+        .await?;
+        if let Some(id) = added {
+            sqlx::query("update switchyard.jobs set attempts_max = $2 where id = $1")
+                .bind(id)
+                .bind(new.attempts_max)
+                .execute(&mut *session)
+                .await?;
+            return Ok((id, "added".to_owned()));
+        }
+    }
     sqlx::query_as(
         "select job_id, outcome from switchyard.add_job(
             p_database_id => $1, p_task => $2, p_payload => $3, p_queue_name => $4, p_key => $5,

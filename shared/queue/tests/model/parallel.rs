@@ -588,7 +588,10 @@ impl<'a> Crowd<'a> {
                 .execute(
                     "update switchyard.jobs set run_at = now() where state = 'queued' and not due;
                      select switchyard.make_due(1000, true);
-                     update switchyard.lanes set turned_at = turned_at - interval '3 seconds' where turned_at > '-infinity';",
+                     update switchyard.lanes
+                     set turned_at = turned_at - interval '3 seconds', idle_at = idle_at - interval '3 seconds',
+                        idle_known_at = idle_known_at - interval '3 seconds'
+                     where turned_at > '-infinity';",
                 )
                 .await?;
             self.world.check_counters().await?;

@@ -94,6 +94,21 @@ async fn claim(session: &mut PgConnection, tasks: &str, limit: i32, rest: &str) 
     .unwrap()
 }
 
+/// Has a worker find nothing until all lanes rest.
+async fn rest(race: &Race, worker: &mut PgConnection) {
+    for _ in 0..3 {
+        race.execute(
+            "update switchyard.lanes
+             set turned_at = least(turned_at, now() - interval '3 seconds'),
+                idle_at = idle_at - interval '3 seconds', idle_known_at = idle_known_at - interval '3 seconds'",
+        )
+        .await;
+        assert_eq!(claim(worker, "model-0", 5, "").await, [0_i64; 0]);
+    }
+    let awake = race.number("select count(*) from switchyard.lanes where active");
+    assert_eq!(awake.await, 0);
+}
+
 const NOBODY: &str = ", '00000000-0000-0000-0000-000000000000'";
 
 #[tokio::test]
@@ -114,9 +129,7 @@ async fn a_job_added_under_an_old_snapshot_is_found() {
          from switchyard.jobs",
     )
     .await;
-    race.execute("update switchyard.lanes set turned_at = now() - interval '1 minute'")
-        .await;
-    assert_eq!(claim(&mut worker, "model-0", 5, "").await, [0_i64; 0]);
+    rest(&race, &mut worker).await;
     let added: Result<i64, sqlx::Error> = sqlx::query_scalar(AssertSqlSafe(format!(
         "select job_id from switchyard.add_job('{}', 'model-0', '{{\"n\": 1}}')",
         race.tenant()

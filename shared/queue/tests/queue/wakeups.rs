@@ -24,7 +24,8 @@ async fn heard(listener: &mut PgListener) -> Vec<String> {
         if one.payload() == "end" {
             return all;
         }
-        all.push(one.payload().to_owned());
+        let broker = one.payload().split(' ').next();
+        all.push(broker.unwrap_or_default().to_owned());
     }
 }
 
@@ -56,6 +57,65 @@ async fn a_relay_is_notified_exactly_when_it_is_armed() {
             ["work"],
             "the first writer disarms it"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_relay_is_told_which_job_where_nothing_can_keep_it_from_starting() {
+    let world = World::new().await;
+    world
+        .execute("insert into switchyard.tasks (name, executor) values ('task', 'builtin')")
+        .await;
+    let mut listener = listen(&world).await;
+    let plain = NewJob::new(world.tenant, "task", nothing());
+    let mut told = async |job: &NewJob<'_>| {
+        world.execute("select switchyard.arm_relay('work')").await;
+        let job = world.add(job).await;
+        let said = tokio::time::timeout(Duration::from_secs(10), listener.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        (job, queue::Claimable::told(said.payload()))
+    };
+    let (job, said) = told(&plain).await;
+    assert_eq!(
+        said,
+        Some(queue::Claimable {
+            task: "task".to_owned(),
+            executor: Some(queue::RunBy::Builtin),
+            job,
+        })
+    );
+    for kept in [
+        NewJob {
+            queue_name: Some("one after the other"),
+            ..plain.clone()
+        },
+        NewJob {
+            key: Some(("key", model::KeyMode::Replace)),
+            ..plain.clone()
+        },
+        NewJob {
+            run_at: Some(chrono::Utc::now() + HOUR),
+            ..plain.clone()
+        },
+    ] {
+        assert_eq!(told(&kept).await.1, None, "{kept:?}");
+    }
+    for rule in [
+        "select switchyard.pause('pause', null, 'task', null, 'a person', null)",
+        "select switchyard.pause('pause', (select database_id from switchyard.tenants), 'task', null, 'a person', null)",
+        "select switchyard.set_lane_cap(database_id, 'task', 1, 'a person') from switchyard.tenants",
+        "select switchyard.set_limit(null, 'task', 1, null, null, 'a person')",
+    ] {
+        world.execute(rule).await;
+        assert_eq!(told(&plain).await.1, None, "{rule}");
+        world
+            .execute("select switchyard.resume(null, database_id, task, null, 'a person', null) from switchyard.pauses")
+            .await;
+        world
+            .execute("update switchyard.lanes set cap = null")
+            .await;
     }
 }
 
@@ -111,20 +171,8 @@ async fn nobody_waits_for_a_stranger_who_woke_another_lane_of_the_tenant() {
             .await
             .unwrap();
         world.queue.release(&[hold]).await.unwrap();
-        world
-            .execute("update switchyard.lanes set turned_at = turned_at - interval '3 s'")
-            .await;
-        assert!(
-            world.claim(task, 1).await.is_empty(),
-            "which puts the lane to rest"
-        );
+        world.rest(task).await;
     }
-    assert_eq!(
-        world
-            .number("select count(*) from switchyard.lanes where active")
-            .await,
-        0
-    );
     let mut stranger = world.owner.acquire().await.unwrap();
     sqlx::raw_sql("begin")
         .execute(&mut *stranger)

@@ -76,6 +76,23 @@ impl World {
             .unwrap()
     }
 
+    /// Has nothing found in the lane of a task until it rests.
+    pub(crate) async fn rest(&self, task: &str) {
+        let active =
+            format!("select count(*) from switchyard.lanes where task = '{task}' and active");
+        for calls in 0..3 {
+            assert_eq!(self.number(&active).await, 1, "after {calls} calls");
+            self.execute(
+                "update switchyard.lanes
+                 set turned_at = turned_at - interval '3 s', idle_at = idle_at - interval '3 s',
+                    idle_known_at = idle_known_at - interval '3 s'",
+            )
+            .await;
+            assert!(self.claim(task, 1).await.is_empty());
+        }
+        assert_eq!(self.number(&active).await, 0);
+    }
+
     pub(crate) async fn claim_one(&self, task: &str) -> Hold {
         let claimed = self.claim(task, 1).await;
         assert_eq!(claimed.len(), 1, "one job of {task} is ready");

@@ -128,6 +128,7 @@ pub(crate) const CALLS: &[Call] = &[
     writes(SYSTEM, "drop_default_executor", "select switchyard.drop_default_executor({tenant})"),
     for_all(SYSTEM, "drop_expired_day", INSTALLATION),
     for_all(SYSTEM, "due_schedules", CLOCK),
+    for_all(SYSTEM, "drop_bodies", CLOCK),
     fenced_noted(
         "finish_deploy",
         "select f.* from switchyard.finish_deploy(
@@ -144,7 +145,10 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "fire_next_tick", BY_ROW),
     for_all(SYSTEM, "fire_schedule", BY_ROW),
     for_all(SYSTEM, "forget_deeds", INSTALLATION),
+    for_all(SYSTEM, "forget_deliveries", CLOCK),
+    for_all(SYSTEM, "forget_delivery_keys", CLOCK),
     for_all(SYSTEM, "forget_keys", INSTALLATION),
+    for_all(SYSTEM, "forget_rejections", CLOCK),
     for_all(SYSTEM, "forget_task", INSTALLATION),
     for_all(SYSTEM, "forget_worker", INSTALLATION),
     fenced("hear_cancels", "select switchyard.hear_cancels(array[{stopping}::bigint], array[{epoch}::bigint])"),
@@ -160,6 +164,7 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "measure", INSTALLATION),
     for_all(SYSTEM, "next_due", CLOCK),
     for_all(SYSTEM, "note_hearing", RELAY),
+    for_all(SYSTEM, "note_rejection", "each rejection names its trigger, whose tenant it gets"),
     writes(SYSTEM, "pause", "select switchyard.pause('pause', {tenant}, 'queued', null, 'a person', null)"),
     writes(SYSTEM, "pause_schedule", "select switchyard.pause_schedule({tenant}, {schedule}, 'a person', null)"),
     for_all(SYSTEM, "plan_schedule", BY_ROW),
@@ -171,6 +176,7 @@ pub(crate) const CALLS: &[Call] = &[
     writes(SYSTEM, "purge_job", "select switchyard.purge_job({tenant}, {dead})"),
     for_all(SYSTEM, "reap_jobs", CLOCK),
     for_all(SYSTEM, "record_decisions", "the event's own tenant is used, never an argument"),
+    for_all(SYSTEM, "relay_heard", RELAY),
     fenced("release_jobs", "select switchyard.release_jobs(array[{running}::bigint], array[{epoch}::bigint])"),
     writes(SYSTEM, "remove_schedule", "select switchyard.remove_schedule({tenant}, {schedule})"),
     writes(
@@ -209,6 +215,7 @@ pub(crate) const CALLS: &[Call] = &[
     writes(SYSTEM, "settle_job", "select switchyard.settle_job({tenant}, {queued}, 'dead', 'a person')"),
     fenced_noted("snooze_job", "select switchyard.snooze_job({running}, {epoch}, interval '1 hour', 'busy')"),
     fenced("take_cancel", "select t.* from switchyard.take_cancel({stopping}, {epoch}, interval '1 minute') t"),
+    for_all(SYSTEM, "take_deliveries", "each delivery names its trigger, whose tenant it gets"),
     for_all(SYSTEM, "unpack_outbox", RELAY),
     fenced_noted("wait_job", "select switchyard.wait_job({running}, {epoch}, 'callback', interval '1 hour', null)"),
     for_all(SYSTEM, "wake_relay", RELAY),
