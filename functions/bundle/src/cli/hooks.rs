@@ -7,6 +7,7 @@ mod api;
 mod gitea;
 mod github;
 mod gitlab;
+mod hook;
 mod place;
 mod replay;
 mod setup;

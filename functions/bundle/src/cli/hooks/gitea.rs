@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::api::Speech;
-use super::setup::{Fault, Host, Topic, Wanted, missing, names, repository_path, text};
+use super::hook::{Fault, Host, Topic, Wanted, missing, names, repository_path, text};
 
 /// Gitea or Forgejo.
 pub(super) struct Gitea;

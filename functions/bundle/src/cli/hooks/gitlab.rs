@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::api::Speech;
-use super::setup::{Fault, Host, Proof, Topic, Wanted, text};
+use super::hook::{Fault, Host, Proof, Topic, Wanted, text};
 
 /// GitLab, gitlab.com or a server.
 pub(super) struct Gitlab;

@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cli::hooks::hook::names;
 
 const TRIGGER: &str = "trg_0190d7d5a1b27c3d8e4f5a6b7c8d9e0f";
 const TOKEN: &str = "a token that may";
