@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use blobs::Blobs;
 use chrono::{DateTime, Utc};
 use database::{Connect, ConnectError, SystemDb, TenantDb};
@@ -150,6 +150,8 @@ pub(crate) struct HostSettings {
     heartbeat_secs: u64,
     /// The networks of the proxies before us, with commas between them; private ones unless it is said.
     trusted_proxies: Option<String>,
+    /// The header in which the one gateway before us says where a request came from. Only where nobody else can know its name.
+    peer_header: Option<String>,
 }
 
 const fn database_pool_max() -> u32 {
@@ -187,6 +189,7 @@ struct Inner {
     http: ClusterEgress,
     documents: Documents,
     proxies: Proxies,
+    peer_header: Option<HeaderName>,
     clock: Clock,
     metrics: Metrics,
     worker: Uuid,
@@ -231,6 +234,12 @@ impl Ctx {
         let blobs = settings.blobs_url.as_deref().map(Blobs::open).transpose()?;
         let proxies = Proxies::new(settings.trusted_proxies.as_deref())
             .map_err(|error| SettingsError::wrong("TRUSTED_PROXIES", error))?;
+        let peer_header = settings
+            .peer_header
+            .as_deref()
+            .map(str::parse::<HeaderName>)
+            .transpose()
+            .map_err(|error| SettingsError::wrong("PEER_HEADER", error))?;
         let (system, tenants) = resources.databases(&settings, function.role)?;
         Ok(Self(Arc::new(Inner {
             function: function.name,
@@ -243,6 +252,7 @@ impl Ctx {
             http: resources.http.clone(),
             documents: resources.documents.clone(),
             proxies,
+            peer_header,
             clock: resources.clock,
             metrics: resources.metrics.clone(),
             worker: Uuid::new_v4(),
@@ -323,10 +333,13 @@ impl Ctx {
         &self.0.documents
     }
 
-    /// Where a request with these headers came from; nothing when none of our proxies says it.
+    /// Where a request with these headers came from; nothing when neither the gateway nor a proxy of ours says it.
     #[must_use]
     pub fn sender_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        self.0.proxies.sender(headers)
+        match &self.0.peer_header {
+            Some(name) => headers.get(name)?.to_str().ok()?.parse().ok(),
+            None => self.0.proxies.sender(headers),
+        }
     }
 
     /// Counts what the function does.

@@ -10,6 +10,7 @@
 
 mod attempt;
 mod background;
+mod bodies;
 mod cancel;
 mod ctx;
 mod drain;
@@ -20,6 +21,7 @@ mod job;
 mod leases;
 mod log;
 pub mod metrics;
+mod open_files;
 mod pace;
 mod presence;
 mod process;
@@ -40,9 +42,10 @@ pub use function::{Background, Function, Kind, Mounted, Routes, Telling};
 pub use job::{Job, Outcome, TaskError};
 pub use log::JobLog;
 pub use metrics::Metrics;
+pub use open_files::raise_open_files;
 pub use process::{EXIT_SETTINGS, main};
 pub use reconciler::reconciler;
-pub use serve::{GRACE, ServeLimits, serve};
+pub use serve::{GRACE, Peer, ServeLimits, serve};
 pub use subscriber::{EventError, subscriber};
 pub use tasks::tasks;
 pub use telemetry::{LogFormat, init_telemetry};

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::serve::GRACE;
 use crate::{Background, Ctx, CtxError, Env, Function, LogFormat, Resources, ServeLimits};
-use crate::{init_telemetry, serve};
+use crate::{init_telemetry, raise_open_files, serve};
 
 /// The exit code for a setting that is missing or wrong (`EX_CONFIG` of sysexits).
 pub const EXIT_SETTINGS: u8 = 78;
@@ -32,6 +32,7 @@ const PORT_DEFAULT: u16 = 8080;
 pub fn main(function: Function) -> ExitCode {
     let env = Env::of_process();
     init_telemetry(&env, LogFormat::Json, "info");
+    raise_open_files();
     let mounted = Resources::new()
         .and_then(|resources| install_tls().map(|()| resources))
         .and_then(|resources| {

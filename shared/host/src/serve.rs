@@ -3,28 +3,30 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONNECTION, HOST};
-use axum::http::{Request, StatusCode};
+use axum::http::header::{CONNECTION, HOST, RETRY_AFTER};
+use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use crate::Ctx;
+use crate::bodies::{Budget, Cut, Fate, Watched};
 
 /// From the request to stop until the process has left, at most; Knative kills after 30 s.
 pub const GRACE: Duration = Duration::from_secs(20);
@@ -44,6 +46,14 @@ pub struct ServeLimits {
     pub header_timeout: Duration,
     /// Between two pieces of a request's body.
     pub body_idle_timeout: Duration,
+    /// For the whole of a short body; a long one has a second more for every 32 KiB.
+    pub body_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// Requests at a time that are not answered. More are told to come again.
+    pub requests_max: usize,
+    /// Bytes of requests' bodies at a time. Who would bring more is told to come again.
+    pub bodies_bytes_max: usize,
     /// From the request to stop until requests that have not ended are cut.
     pub grace: Duration,
 }
@@ -51,9 +61,14 @@ pub struct ServeLimits {
 impl Default for ServeLimits {
     fn default() -> Self {
         Self {
-            connections_max: 4096,
+            connections_max: 8192,
             header_timeout: Duration::from_secs(5),
-            body_idle_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(8),
+            body_timeout: Duration::from_secs(8),
+            idle_timeout: Duration::from_secs(8),
+            requests_max: 4096,
+            // Five of the largest that anybody takes. One is held three times while it is sealed and written.
+            bodies_bytes_max: 128 * 1024 * 1024,
             grace: GRACE,
         }
     }
@@ -82,6 +97,11 @@ pub async fn serve(
         .max_concurrent_streams(256)
         .max_header_list_size(HTTP2_HEADER_BYTES_MAX);
     let builder = Arc::new(builder);
+    let admission = Admission {
+        limits,
+        requests: Arc::new(Semaphore::new(limits.requests_max)),
+        bodies: Budget::new(limits.bodies_bytes_max),
+    };
     let cut = CancellationToken::new();
     // However this ends, nothing of it goes on.
     let _cut_at_the_end = cut.clone().drop_guard();
@@ -94,8 +114,8 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, Peer(peer.ip().to_canonical())),
             Err(error) => {
                 // Out of descriptors, or the peer has gone: neither is helped by trying at once.
                 tracing::warn!(
@@ -108,6 +128,7 @@ pub async fn serve(
         };
         let (router, cut) = (router.clone(), cut.clone());
         let builder = Arc::clone(&builder);
+        let admission = admission.clone();
         let watcher = graceful.watcher();
         #[expect(
             clippy::disallowed_methods,
@@ -120,9 +141,16 @@ pub async fn serve(
             }
             // Answers are small and wanted at once.
             stream.set_nodelay(true).ok();
-            let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let router = router.clone();
-                async move { Ok::<_, Infallible>(respond(router, request, limits).await) }
+            let busy = Arc::new(Busy::default());
+            let uses = Arc::clone(&busy);
+            let answer = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+                let (router, admission) = (router.clone(), admission.clone());
+                let using = uses.begin();
+                request.extensions_mut().insert(peer);
+                async move {
+                    let response = admission.respond(router, request).await;
+                    Ok::<_, Infallible>(response.map(|body| using.until_sent(body)))
+                }
             });
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
             tokio::select! {
@@ -131,6 +159,7 @@ pub async fn serve(
                         tracing::debug!("a connection ended badly: {error}");
                     }
                 }
+                () = busy.idle(limits.idle_timeout) => {}
                 () = cut.cancelled() => {}
             }
         });
@@ -147,42 +176,147 @@ pub async fn serve(
     }
 }
 
-/// Answers one request. A body that stops coming is 408, whatever the handler made of the error.
-async fn respond(router: Router, request: Request<Incoming>, limits: ServeLimits) -> Response {
-    // Two hosts are two answers to the question whom the request is for (RFC 9112 §3.2).
-    if request.headers().get_all(HOST).iter().count() > 1 {
-        return (
-            StatusCode::BAD_REQUEST,
-            [(CONNECTION, "close")],
-            "the request names more than one host",
-        )
-            .into_response();
+/// Where a connection comes from: the last hop before us. In the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// When somebody who is told to come again may do so.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("2");
+
+/// What a server takes on at a time. Cheap to clone.
+#[derive(Clone)]
+struct Admission {
+    limits: ServeLimits,
+    requests: Arc<Semaphore>,
+    bodies: Budget,
+}
+
+impl Admission {
+    /// Answers one request. A body that stops coming is 408, whatever the handler made of the error; what there is no room for
+    /// is 503.
+    async fn respond(&self, router: Router, request: Request<Incoming>) -> Response {
+        // Two hosts are two answers to the question whom the request is for (RFC 9112 §3.2).
+        if request.headers().get_all(HOST).iter().count() > 1 {
+            let why = "the request names more than one host";
+            return closing(StatusCode::BAD_REQUEST, why);
+        }
+        let announced = request.body().size_hint().exact();
+        let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+        let (Ok(_place), Some(held)) = (self.requests.try_acquire(), self.bodies.room(announced))
+        else {
+            return full();
+        };
+        let fate = Fate::default();
+        let times = (self.limits.body_timeout, self.limits.body_idle_timeout);
+        let request =
+            request.map(|body| Watched::new(body, times, Arc::clone(&held), fate.clone()));
+        let response = match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        match fate.cut() {
+            Some(_) | None if response.status().is_success() => response,
+            Some(Cut::Slow) => {
+                let why = "the request's body did not come in time";
+                closing(StatusCode::REQUEST_TIMEOUT, why)
+            }
+            Some(Cut::NoRoom) => full(),
+            None => response,
+        }
     }
-    let stalled = Arc::new(AtomicBool::new(false));
-    let stalls = Arc::clone(&stalled);
-    let request = request.map(|body| {
-        Body::new(
-            TimeoutBody::new(limits.body_idle_timeout, body).map_err(move |error| {
-                if error.is::<TimeoutError>() {
-                    stalls.store(true, Ordering::Relaxed);
-                }
-                error
-            }),
-        )
-    });
-    let response = match router.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
-    if stalled.load(Ordering::Relaxed) && !response.status().is_success() {
-        return (
-            StatusCode::REQUEST_TIMEOUT,
-            [(CONNECTION, "close")],
-            "the request's body did not come in time",
-        )
-            .into_response();
-    }
+}
+
+fn closing(status: StatusCode, why: &'static str) -> Response {
+    (status, [(CONNECTION, "close")], why).into_response()
+}
+
+fn full() -> Response {
+    let why = "there is too much to do at the moment; come again in a while";
+    let mut response = closing(StatusCode::SERVICE_UNAVAILABLE, why);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECS);
     response
+}
+
+/// The requests that a connection has under way, for who ends those that have none.
+#[derive(Debug)]
+struct Busy {
+    requests: AtomicUsize,
+    changed: watch::Sender<()>,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self {
+            requests: AtomicUsize::new(0),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Busy {
+    fn begin(self: &Arc<Self>) -> Using {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.changed.send_replace(());
+        Using(Arc::clone(self))
+    }
+
+    /// Ends when there was no request for so long.
+    async fn idle(&self, timeout: Duration) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let quiet = tokio::time::timeout(timeout, changed.changed())
+                .await
+                .is_err();
+            if quiet && self.requests.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// A request that is under way until its answer is sent.
+struct Using(Arc<Busy>);
+
+impl Using {
+    fn until_sent(self, body: Body) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        Body::new(Sending { body, _using: self })
+    }
+}
+
+/// An answer's body, while which is sent a connection is not idle.
+struct Sending {
+    body: Body,
+    _using: Using,
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Using {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.send_replace(());
+    }
 }
 
 /// What a client of HTTP/2 says first.

@@ -578,6 +578,8 @@ fn a_missing_or_wrong_setting_is_named_before_the_start() {
 }
 
 const LIMIT: Duration = Duration::from_millis(300);
+/// Bytes of bodies that the server of these tests holds.
+const BODIES_BYTES_MAX: usize = 1000;
 /// What a limit may take longer on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
 
@@ -628,7 +630,11 @@ async fn serve() -> Server {
         connections_max: 2,
         header_timeout: LIMIT,
         body_idle_timeout: LIMIT,
+        body_timeout: LIMIT * 3,
+        idle_timeout: LIMIT,
+        bodies_bytes_max: BODIES_BYTES_MAX,
         grace: LIMIT,
+        ..ServeLimits::default()
     };
     let mut serving = JoinSet::new();
     serving.spawn(host::serve(listener, function.router, limits, stop.clone()));
@@ -695,6 +701,67 @@ async fn a_body_that_stops_coming_is_408() {
     let answer = heard(slow).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     is_served(&server).await;
+}
+
+#[tokio::test]
+async fn a_body_that_crawls_is_408_though_it_never_stops() {
+    let server = serve().await;
+    let mut slow = server
+        .say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")
+        .await;
+    let (reading, mut writing) = slow.split();
+    let crawl = async {
+        let mut beat = tokio::time::interval(LIMIT / 4);
+        loop {
+            beat.tick().await;
+            if writing.write_all(b"x").await.is_err() {
+                return;
+            }
+        }
+    };
+    let mut answer = [0; 12];
+    let mut reading = reading;
+    let answered = tokio::time::timeout(LIMIT * 3 + SLACK, reading.read_exact(&mut answer));
+    tokio::select! {
+        () = crawl => panic!("the connection ended without an answer"),
+        answered = answered => drop(answered.expect("in time").expect("an answer")),
+    }
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+#[tokio::test]
+async fn bodies_that_there_is_no_room_for_are_503_with_a_time_to_come_again() {
+    let server = serve().await;
+    let half = BODIES_BYTES_MAX / 2 + 1;
+    let one = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {half}\r\n\r\nhello");
+    let holding = server.say(&one).await;
+    // The first holds its place before it is there as a whole.
+    let chunked = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = format!("{half:x}\r\n{}\r\n", "a".repeat(half));
+    for other in [one.clone(), format!("{chunked}{chunk}")] {
+        let answer = heard(server.say(&other).await).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("retry-after: "), "{answer}");
+    }
+    let answer = heard(holding).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let whole = format!(
+        "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {half}\r\n\r\n{}",
+        "a".repeat(half)
+    );
+    let answer = heard(server.say(&whole).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_of_http2_that_asks_nothing_is_hung_up_on() {
+    let server = serve().await;
+    // The preface and empty settings: a whole handshake, and nothing after it.
+    let mut quiet = server.say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    quiet.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut all = Vec::new();
+    let read = tokio::time::timeout(LIMIT + SLACK, quiet.read_to_end(&mut all)).await;
+    drop(read.expect("the connection ends"));
 }
 
 #[tokio::test]

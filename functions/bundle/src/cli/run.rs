@@ -61,6 +61,7 @@ impl Started<'_> {
         self,
         work: impl AsyncFnOnce(&Running, &mut Signals) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        host::raise_open_files();
         let mut signals = Signals::new()?;
         // What can be wrong without anything running is looked at first.
         let manifests = Manifests::find(self.args.manifests.as_deref())?;

@@ -8,6 +8,7 @@ use axum::http::header::{FORWARDED, HeaderName, HeaderValue};
 use axum::http::uri::PathAndQuery;
 use axum::http::{Request, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use host::Peer;
 
 use super::endpoint::Endpoint;
 use super::hosts::{Addressed, addressed, authority};
@@ -31,16 +32,30 @@ const NOT_FROM_OUTSIDE: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-proto"),
 ];
 
-/// The gateway to these Services, by name.
-pub(super) fn router(endpoints: BTreeMap<String, Endpoint>) -> Router {
-    let endpoints = std::sync::Arc::new(endpoints);
+/// How the header begins in which functions are told where a request came from. What follows is another text after each start,
+/// so that nobody outside and nothing else on this machine can say it.
+const PEER: &str = "x-switchyard-peer-";
+
+/// A name for that header.
+pub(super) fn new_peer_header() -> HeaderName {
+    let name = format!("{PEER}{}", uuid::Uuid::new_v4().simple());
+    name.parse().expect("letters, digits and dashes are a name")
+}
+
+/// The gateway to these Services, by name, which tells them under `peer_header` where requests come from.
+pub(super) fn router(endpoints: BTreeMap<String, Endpoint>, peer_header: HeaderName) -> Router {
+    let it = std::sync::Arc::new((endpoints, peer_header));
     Router::new().fallback(move |request: Request<Body>| {
-        let endpoints = std::sync::Arc::clone(&endpoints);
-        async move { route(&endpoints, request).await }
+        let it = std::sync::Arc::clone(&it);
+        async move { route(&it.0, &it.1, request).await }
     })
 }
 
-async fn route(endpoints: &BTreeMap<String, Endpoint>, mut request: Request<Body>) -> Response {
+async fn route(
+    endpoints: &BTreeMap<String, Endpoint>,
+    peer_header: &HeaderName,
+    mut request: Request<Body>,
+) -> Response {
     let addressed = match addressed(&request) {
         Ok(addressed) => addressed,
         Err(error) => return error.into_response(),
@@ -51,6 +66,11 @@ async fn route(endpoints: &BTreeMap<String, Endpoint>, mut request: Request<Body
     }
     if let Some(host) = host {
         request.headers_mut().insert(FORWARDED_HOST, host);
+    }
+    request.headers_mut().remove(peer_header);
+    let peer = request.extensions().get::<Peer>().copied();
+    if let Some(peer) = peer.and_then(|Peer(peer)| HeaderValue::from_str(&peer.to_string()).ok()) {
+        request.headers_mut().insert(peer_header, peer);
     }
     match addressed {
         Addressed::Site => match endpoints.get(SITE) {

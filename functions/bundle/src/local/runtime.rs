@@ -25,7 +25,7 @@ use super::endpoint::{Endpoint, Runs};
 use super::gateway;
 use super::inner;
 use super::manifests::{Container, Destination, Manifests, Place, Target};
-use super::settings;
+use super::settings::{self, Here};
 
 /// Connections of the brokers: one for each Broker's writer, one that settles, and a few for lanes that catch up.
 const BROKER_CONNECTIONS_MAX: u32 = 8;
@@ -184,6 +184,10 @@ impl Runtime {
                 address: gateway,
                 source,
             })?;
+        let here = Here {
+            inner,
+            peer_header: gateway::new_peer_header(),
+        };
         let resources = Resources::new().map_err(RuntimeError::Resources)?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -195,7 +199,7 @@ impl Runtime {
         };
         let mut endpoints = BTreeMap::new();
         for service in &manifests.services {
-            let env = settings::resolve(&service.name, &service.container, &options, inner)?;
+            let env = settings::resolve(&service.name, &service.container, &options, &here)?;
             let isolated = options.isolate.contains(&service.name);
             let runs = starting.run(
                 &service.name,
@@ -208,7 +212,7 @@ impl Runtime {
             endpoints.insert(service.name.clone(), endpoint);
         }
         for source in &manifests.container_sources {
-            let mut env = settings::resolve(&source.name, &source.container, &options, inner)?
+            let mut env = settings::resolve(&source.name, &source.container, &options, &here)?
                 .with(
                     "K_SINK",
                     sink_url(&source.sink, manifests, ingress, gateway),
@@ -296,7 +300,7 @@ impl Runtime {
         inner_endpoints.retain(|name, _| named.contains(name));
         let inner_routes = inner::router(inner_endpoints);
         tasks.spawn(serve(inner_listener, inner_routes, limits, stop.clone()));
-        let routes: Router = gateway::router(endpoints);
+        let routes: Router = gateway::router(endpoints, here.peer_header);
         for listener in listeners {
             tasks.spawn(serve(listener, routes.clone(), limits, stop.clone()));
         }

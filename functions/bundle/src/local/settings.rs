@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use axum::http::HeaderName;
 use host::Env;
 use secrecy::ExposeSecret as _;
 
@@ -13,18 +14,26 @@ use super::runtime::{RuntimeError, RuntimeOptions};
 /// The Secret that holds the key under which secrets are sealed, and its key.
 const MASTER_KEY: (&str, &str) = ("master-key", "key");
 
-/// The settings of the function in `container`, declared by `owner`. `inner` is where functions without an address outside
-/// are reached.
+/// What is another on this machine after each start.
+pub(super) struct Here {
+    /// Where functions without an address outside are reached.
+    pub(super) inner: SocketAddr,
+    /// The header in which the gateway says where a request came from.
+    pub(super) peer_header: HeaderName,
+}
+
+/// The settings of the function in `container`, declared by `owner`.
 pub(super) fn resolve(
     owner: &str,
     container: &Container,
     options: &RuntimeOptions,
-    inner: SocketAddr,
+    here: &Here,
 ) -> Result<Env, RuntimeError> {
     let mut env = Env::default()
         .with("K_SERVICE", owner)
         .with("K_CONFIGURATION", owner)
-        .with("K_REVISION", format!("{owner}-00001"));
+        .with("K_REVISION", format!("{owner}-00001"))
+        .with("PEER_HEADER", here.peer_header.as_str());
     for variable in &container.env {
         let name = &variable.name;
         let unknown = |kind, key: &KeyRef| RuntimeError::Unknown {
@@ -36,7 +45,7 @@ pub(super) fn resolve(
         };
         let value = match &variable.value {
             EnvValue::Literal(text) => Some(
-                inner::here(text, &options.manifests, inner)
+                inner::here(text, &options.manifests, here.inner)
                     .unwrap_or_else(|| in_mount(text, container, options)),
             ),
             EnvValue::Secret(key) => match secret(key, options) {
