@@ -122,6 +122,16 @@ fn member<'a>(session: &'a Session, name: Option<&str>) -> Result<&'a Membership
 }
 
 impl Asked {
+    /// What the function may use.
+    pub(crate) fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    /// Whose things are asked for.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
     /// What this function counts.
     pub(crate) fn metrics(&self) -> &Metrics {
         self.ctx.metrics()

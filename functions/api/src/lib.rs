@@ -8,6 +8,7 @@
 
 mod asked;
 mod dead;
+mod deliveries;
 mod executors;
 mod log;
 mod problem;
@@ -24,11 +25,12 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use model::{DatabaseRole, DeliveryId, EventId, JobId, TriggerId, WorkloadId};
+use model::{DatabaseRole, EventId, JobId, WorkloadId};
 use queue::reasons::{self, Reason};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::pages::{self, DeliveryFilter, DeliveryVerdict, LogCursor};
+use store::pages::{self, LogCursor};
+use webhook::Functions;
 
 use crate::asked::{Asked, Piece};
 use crate::problem::Problem;
@@ -54,8 +56,13 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/dead", get(dead::list))
         .route("/dead/purges", post(dead::purge))
         .route("/dead/replays", post(dead::replay))
-        .route("/deliveries", get(deliveries))
-        .route("/deliveries/{id}", get(delivery))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/replays", post(deliveries::replay_all))
+        .route("/deliveries/{id}", get(deliveries::show))
+        .route("/deliveries/{id}/body", get(deliveries::body))
+        .route("/deliveries/{id}/diff", get(deliveries::difference))
+        .route("/deliveries/{id}/redeliver", post(deliveries::redeliver))
+        .route("/deliveries/{id}/replays", post(deliveries::replay))
         .route("/events/{id}", get(event))
         .route("/executors", get(executors::list))
         .route("/executors/{task}", get(executors::show))
@@ -86,11 +93,13 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/tasks/{name}", get(tasks::show))
         .route("/tasks/{name}/cap", put(tasks::cap))
         .route("/tasks/{name}/limit", put(tasks::limit))
+        .route("/triggers/{id}/health", get(deliveries::health))
         .route("/workloads", get(workloads))
         .route("/workloads/{id}", get(workload))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
-        .layer(Extension(executors::guard(env)?));
+        .layer(Extension(executors::guard(env)?))
+        .layer(Extension(Functions::of(env)?));
     Ok(router.into())
 }
 
@@ -103,27 +112,6 @@ fn answer<T>(value: T) -> Answer<T> {
 
 async fn openapi() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], OPENAPI)
-}
-
-async fn deliveries(mut asked: Asked) -> Answer<Piece<pages::Delivery>> {
-    let filter = DeliveryFilter {
-        verdict: asked.parsed::<DeliveryVerdict>("verdict")?,
-        trigger: asked.parsed::<TriggerId>("trigger")?,
-    };
-    let (before, limit) = asked.piece::<DeliveryId>()?;
-    let mut tx = asked.begin().await?;
-    let rows = pages::deliveries(&mut tx, filter, before, limit).await?;
-    tx.commit().await?;
-    answer(asked.list(rows, limit, |row| row.id.to_string())?)
-}
-
-async fn delivery(Path(id): Path<String>, asked: Asked) -> Answer<pages::DeliveryDetail> {
-    asked.nothing_more()?;
-    let id: DeliveryId = named(&id)?;
-    let mut tx = asked.begin().await?;
-    let found = pages::delivery(&mut tx, id).await?;
-    tx.commit().await?;
-    answer(found.ok_or(Problem::NotFound)?)
 }
 
 /// An event with its data, byte for byte.

@@ -35,6 +35,8 @@ pub(crate) enum Problem {
     BadQuery(String),
     /// The database does not answer.
     Unavailable,
+    /// Another function does not answer.
+    Unreached,
     /// An error of ours.
     Internal,
 }
@@ -47,6 +49,12 @@ impl Problem {
             "a request could not be answered"
         );
         Self::Internal
+    }
+
+    /// Another function does not answer; it is logged here.
+    pub(crate) fn unreached(error: impl Error + 'static) -> Self {
+        tracing::warn!(error = &error as &dyn Error, "a function does not answer");
+        Self::Unreached
     }
 
     /// The last word of its type.
@@ -63,6 +71,7 @@ impl Problem {
             Self::BadCursor => "bad-cursor",
             Self::BadQuery(_) => "bad-query",
             Self::Unavailable => "unavailable",
+            Self::Unreached => "unreached",
             Self::Internal => "internal",
         }
     }
@@ -78,7 +87,7 @@ impl Problem {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadCursor => StatusCode::BAD_REQUEST,
             Self::BadQuery(_) | Self::BadBody(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Unreached => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -96,6 +105,7 @@ impl Problem {
             Self::BadCursor => "the cursor is not one of this list",
             Self::BadQuery(_) => "the query is wrong",
             Self::Unavailable => "the database does not answer",
+            Self::Unreached => "another function does not answer",
             Self::Internal => "an error of ours",
         }
     }
@@ -119,6 +129,9 @@ impl Problem {
             | Self::Conflict(detail)
             | Self::BadBody(detail) => return detail,
             Self::Unavailable => "ask again in a while",
+            Self::Unreached => {
+                "whether it did what was asked is not known: look, and ask again in a while"
+            }
             Self::Internal => "it was recorded",
         }
         .to_owned()
@@ -158,7 +171,7 @@ impl From<queue::RuleError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let retry = matches!(self, Self::Unavailable);
+        let retry = matches!(self, Self::Unavailable | Self::Unreached);
         let sign_in = matches!(self, Self::Unauthorized);
         let document = json!({
             "type": format!("urn:switchyard:problem:{}", self.slug()),

@@ -7,7 +7,7 @@ use model::{GitTrigger, Role, SourceKind, TenantId};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use store::inbox::{Accepted, NewDelivery, NewEvent};
+use store::inbox::{Accepted, NewDelivery, NewEvent, NewKey};
 use store::people::{self, Token};
 use store::{Keyring, Store, setup};
 use tempfile::NamedTempFile;
@@ -19,7 +19,6 @@ use super::*;
 mod executors;
 mod ruling;
 mod schedules;
-
 /// A served function, and two tenants with one of everything each.
 struct Served {
     router: axum::Router,
@@ -53,6 +52,7 @@ async fn served() -> Served {
         .with("DATABASE_URL", db.owner_url())
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
         .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
+    let env = with_functions(env);
     let resources = Resources::new().expect("an HTTP client");
     Served {
         router: FUNCTION
@@ -119,19 +119,25 @@ async fn tenant(db: &TestDb, rows: &PgPool, keyring: &Keyring, name: &str) -> Te
         subject: Some("refs/heads/main".to_owned()),
         data: "{\"b\": 1.0,  \"a\":2}".to_owned(),
     };
+    let read = store.inbox_trigger(keyring, trigger).await;
+    let version = read.expect("an answer").expect("a trigger").version;
     let delivery = NewDelivery {
         id: id(2).into(),
         tenant,
         trigger,
+        trigger_version: version,
+        proved_by: None,
+        function: "webhook-gitea",
         vendor: "gitea",
         vendor_event: Some("push"),
-        key: Some("d-1"),
+        key: Some(NewKey::Named("d-1")),
         accepted: Accepted::Events,
         reason: None,
         headers: json!({"x-gitea-signature": "***"}),
         body: b"sealed",
         body_sha256: [7; 32],
         traceparent: None,
+        redelivery_of: None,
         events: std::slice::from_ref(&event),
     };
     store
@@ -463,6 +469,23 @@ async fn a_list_is_read_piece_by_piece_and_a_changed_cursor_is_refused() {
     assert_eq!(problem(&stolen), (400, "bad-cursor"));
 }
 
+/// Nobody is there.
+fn with_functions(env: Env) -> Env {
+    let names = [
+        "AZURE",
+        "BITBUCKET",
+        "CLOUDEVENTS",
+        "GENERIC",
+        "GITEA",
+        "GITHUB",
+        "GITLAB",
+        "REGISTRY",
+    ];
+    names.iter().fold(env, |env, name| {
+        env.with(&format!("WEBHOOK_{name}_URL"), "http://127.0.0.1:9/")
+    })
+}
+
 #[tokio::test]
 async fn the_description_names_what_there_is() {
     let it = served().await;
@@ -512,6 +535,7 @@ async fn the_description_names_what_there_is() {
         Problem::BadCursor,
         Problem::BadQuery(String::new()),
         Problem::Unavailable,
+        Problem::Unreached,
         Problem::Internal,
     ] {
         let ty = json!(format!("urn:switchyard:problem:{}", problem.slug()));
@@ -552,6 +576,7 @@ async fn a_database_that_is_down_is_said_to_be() {
         )
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "1")
         .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
+    let env = with_functions(env);
     let resources = Resources::new().expect("an HTTP client");
     let router = FUNCTION
         .mount(&env, &resources)

@@ -1,5 +1,5 @@
-//! Drops the days of history that are past keeping, forgets what people did long ago and keys that protect nothing any more,
-//! and has the planner look at what is left.
+//! Drops the days of history that are past keeping, forgets what people did long ago, deliveries, their bodies and ids, and keys
+//! that protect nothing any more, and has the planner look at what is left.
 //!
 //! A day goes as a whole, with its partition: nothing is deleted row by row but what missed its day. Dropping locks the
 //! table for a moment; whoever finishes a job then waits for half a second at most, and a day that somebody reads just now
@@ -36,6 +36,8 @@ const DAYS_MAX: usize = 40;
 const TRIES: usize = 3;
 /// Rows deleted, and keys and deeds forgotten, by one statement.
 const BATCH: i32 = 10_000;
+/// Bodies let go by one statement: each is a row written anew.
+const BATCH_BODIES: i32 = 2000;
 /// How many such statements one pass makes of each sort.
 const BATCHES_MAX: usize = 20;
 /// How long a key is remembered that nobody uses: no event is dispatched so late.
@@ -54,9 +56,36 @@ struct Settings {
     /// How many days it is kept what became of the ticks of schedules.
     #[serde(default = "ticks_kept_days")]
     ticks_kept_days: u32,
+    /// How many days the log of events is kept.
+    #[serde(default = "event_log_kept_days")]
+    event_log_kept_days: u32,
     /// How many days it is kept what people did to the queue, and why.
     #[serde(default = "deeds_kept_days")]
     deeds_kept_days: u32,
+    /// How many days the bodies of deliveries are kept, which may be read and delivered again for so long.
+    #[serde(default = "delivery_bodies_kept_days")]
+    delivery_bodies_kept_days: u32,
+    /// How many days deliveries are kept, and counts of what did not verify.
+    #[serde(default = "deliveries_kept_days")]
+    deliveries_kept_days: u32,
+    /// How many days the ids of senders are kept, by which a repeat is told.
+    #[serde(default = "delivery_ids_kept_days")]
+    delivery_ids_kept_days: u32,
+}
+
+/// Senders that are told nothing come again for days.
+const DELIVERY_IDS_KEPT_DAYS_MIN: u32 = 8;
+
+const fn delivery_bodies_kept_days() -> u32 {
+    14
+}
+
+const fn deliveries_kept_days() -> u32 {
+    90
+}
+
+const fn delivery_ids_kept_days() -> u32 {
+    30
 }
 
 const fn jobs_kept_days() -> u32 {
@@ -71,6 +100,10 @@ const fn ticks_kept_days() -> u32 {
     7
 }
 
+const fn event_log_kept_days() -> u32 {
+    90
+}
+
 const fn deeds_kept_days() -> u32 {
     365
 }
@@ -82,11 +115,23 @@ impl Settings {
             ("JOBS_KEPT_DAYS", settings.jobs_kept_days),
             ("LOGS_KEPT_DAYS", settings.logs_kept_days),
             ("TICKS_KEPT_DAYS", settings.ticks_kept_days),
+            ("EVENT_LOG_KEPT_DAYS", settings.event_log_kept_days),
             ("DEEDS_KEPT_DAYS", settings.deeds_kept_days),
+            (
+                "DELIVERY_BODIES_KEPT_DAYS",
+                settings.delivery_bodies_kept_days,
+            ),
+            ("DELIVERIES_KEPT_DAYS", settings.deliveries_kept_days),
         ] {
             if days == 0 {
                 return Err(SettingsError::wrong(name, "a day is the least"));
             }
+        }
+        if settings.delivery_ids_kept_days < DELIVERY_IDS_KEPT_DAYS_MIN {
+            let problem = format!(
+                "{DELIVERY_IDS_KEPT_DAYS_MIN} days are the least: senders come again for so long"
+            );
+            return Err(SettingsError::wrong("DELIVERY_IDS_KEPT_DAYS", problem));
         }
         Ok(settings)
     }
@@ -94,8 +139,9 @@ impl Settings {
     fn keep(&self, history: History) -> Duration {
         DAY * match history {
             History::Jobs | History::Events => self.jobs_kept_days,
-            History::Logs => self.logs_kept_days,
+            History::Logs | History::WorkloadLogs => self.logs_kept_days,
             History::Ticks => self.ticks_kept_days,
+            History::Recorded => self.event_log_kept_days,
         }
     }
 }
@@ -113,6 +159,14 @@ struct Report {
     forgotten: i32,
     /// Deeds of people that were forgotten.
     deeds: i32,
+    /// Bodies of deliveries that were let go.
+    bodies: i32,
+    /// Deliveries that were forgotten.
+    deliveries: i32,
+    /// Ids of deliveries that were forgotten.
+    delivery_ids: i32,
+    /// Counts of rejected requests that were forgotten.
+    rejections: i32,
     /// Tables that were analysed.
     analysed: Vec<&'static str>,
 }
@@ -159,6 +213,24 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
             break;
         }
     }
+    let store = ctx.store();
+    let (bodies, rows, ids) = (
+        DAY * settings.delivery_bodies_kept_days,
+        DAY * settings.deliveries_kept_days,
+        DAY * settings.delivery_ids_kept_days,
+    );
+    report.bodies = in_batches(&time_is_left, || store.drop_bodies(bodies, BATCH_BODIES))
+        .await
+        .context("could not let bodies of deliveries go")?;
+    report.deliveries = in_batches(&time_is_left, || store.forget_deliveries(rows, BATCH))
+        .await
+        .context("could not forget deliveries")?;
+    report.delivery_ids = in_batches(&time_is_left, || store.forget_delivery_keys(ids, BATCH))
+        .await
+        .context("could not forget the ids of deliveries")?;
+    report.rejections = in_batches(&time_is_left, || store.forget_rejections(rows, BATCH))
+        .await
+        .context("could not forget counts of rejected requests")?;
     for history in History::ALL {
         if !time_is_left() {
             break;
@@ -173,6 +245,28 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// Does a part again until there is nothing left to do, the pass is over, or enough was done. Returns how much.
+async fn in_batches<F>(
+    time_is_left: &impl Fn() -> bool,
+    part: impl Fn() -> F,
+) -> Result<i32, sqlx::Error>
+where
+    F: Future<Output = Result<i32, sqlx::Error>>,
+{
+    let mut all = 0;
+    for _ in 0..BATCHES_MAX {
+        if !time_is_left() {
+            break;
+        }
+        let done = part().await?;
+        all += done;
+        if done == 0 {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Drops days one by one, each in a transaction of its own, so that the table is free between two.

@@ -12,11 +12,15 @@ fn what_is_kept_for_no_day_is_refused_at_the_start() {
         "LOGS_KEPT_DAYS",
         "TICKS_KEPT_DAYS",
         "DEEDS_KEPT_DAYS",
+        "DELIVERY_BODIES_KEPT_DAYS",
+        "DELIVERIES_KEPT_DAYS",
     ] {
         let error = Settings::of(&Env::default().with(name, "0")).expect_err("no day");
         assert!(error.to_string().contains(name), "{error}");
         assert!(Settings::of(&Env::default().with(name, "1")).is_ok());
     }
+    let ids = |days| Settings::of(&Env::default().with("DELIVERY_IDS_KEPT_DAYS", days));
+    assert!(ids("7").is_err() && ids("8").is_ok());
     let settings = Settings::of(&Env::default()).expect("defaults");
     assert_eq!(settings.keep(History::Jobs), DAY * 30);
     assert_eq!(settings.keep(History::Ticks), DAY * 7);
@@ -80,4 +84,73 @@ async fn one_pass_drops_deletes_forgets_and_analyses_and_the_next_finds_nothing(
         .expect("numbers");
         assert_eq!(left, (1, 0, "resume".to_owned(), true));
     }
+}
+
+#[tokio::test]
+async fn bodies_go_before_deliveries_and_what_is_young_stays() {
+    let db = testkit::database().await;
+    let rows = db.pool(None).await;
+    let tenant = uuid::Uuid::new_v4();
+    let mut statements = vec![
+        format!("insert into switchyard.tenants values ('{tenant}', 'acme')"),
+        format!(
+            "insert into switchyard.triggers (id, database_id, name, kind) values ('{tenant}', '{tenant}', 'push', 'git')"
+        ),
+    ];
+    for days in [0, 13, 15, 89, 91] {
+        let at = format!("now() - interval '{days} days'");
+        statements.push(format!(
+            "insert into switchyard.deliveries (id, database_id, trigger_id, vendor, verdict, body, body_bytes, received_at)
+             values (gen_random_uuid(), '{tenant}', '{tenant}', 'gitea', 'accepted', 'x', 1, {at})"
+        ));
+        statements.push(format!(
+            "insert into switchyard.rejections (database_id, trigger_id, hour, reason)
+             values ('{tenant}', '{tenant}', {at}, 'why')"
+        ));
+    }
+    for (key, created, over) in [
+        ("named and young", 29, "null"),
+        ("named and old", 31, "null"),
+        ("of a body", 0, "now() + interval '1 hour'"),
+        ("of a body and over", 0, "now() - interval '1 hour'"),
+    ] {
+        statements.push(format!(
+            "insert into switchyard.delivery_keys (database_id, trigger_id, key, delivery_id, body_sha256, created_at, expires_at)
+             values ('{tenant}', '{tenant}', '{key}', '{tenant}', 'x', now() - interval '{created} days', {over})"
+        ));
+    }
+    for statement in statements {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&rows)
+            .await
+            .expect("the owner may");
+    }
+    let env = Env::default()
+        .with("DATABASE_URL", db.owner_url())
+        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60");
+    let resources = Resources::new().expect("an HTTP client");
+    let ctx = FUNCTION.mount(&env, &resources).expect("settings").ctx;
+    let settings = Settings::of(&env).expect("defaults");
+    let report = reconcile(ctx.clone(), settings.clone()).await;
+    let report = report.expect("a report");
+    let went = |report: &Report| {
+        (
+            report.bodies,
+            report.deliveries,
+            report.delivery_ids,
+            report.rejections,
+        )
+    };
+    assert_eq!(went(&report), (3, 1, 2, 1));
+    let left: (i64, i64, String) = sqlx::query_as(
+        "select (select count(*) from switchyard.deliveries), count(body_dropped_at),
+            (select string_agg(key, ', ' order by key) from switchyard.delivery_keys)
+         from switchyard.deliveries",
+    )
+    .fetch_one(&rows)
+    .await
+    .expect("numbers");
+    assert_eq!(left, (4, 2, "named and young, of a body".to_owned()));
+    let again = reconcile(ctx, settings).await.expect("a report");
+    assert_eq!(went(&again), (0, 0, 0, 0));
 }

@@ -1,4 +1,4 @@
-//! Does to many dead jobs what a person asked for all that match: replays or purges them.
+//! Does to many what a person asked for all that match: replays or purges dead jobs, makes the events of deliveries again.
 //!
 //! A job of this task goes on part by part. Each part, and how far the job is after it, is one transaction under the job's
 //! epoch: a worker that dies in between repeats nothing and counts nothing twice, and one that lost its hold changes nothing.
@@ -9,6 +9,8 @@ use std::time::Duration;
 use host::{Ctx, Function, Job, Kind, Outcome, TaskError};
 use model::{DatabaseRole, TaskPolicy};
 use queue::dead::{BulkJob, BulkProgress, BulkStep};
+use queue::replays::ReplayJob;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -25,17 +27,32 @@ const POLICY: TaskPolicy = TaskPolicy::DEFAULT;
 
 /// Dead jobs that one part looks at: what is locked meanwhile is free again after some 100 ms.
 const PART_JOBS: i32 = 500;
+/// Deliveries that one part looks at, for the same reason.
+const PART_DELIVERIES: i32 = 200;
+
+/// What a job of this task says.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Bulk {
+    Dead(BulkJob),
+    Deliveries(ReplayJob),
+}
 
 /// After this time an attempt makes room for other jobs and goes on later, uncounted.
 const TURN: Duration = Duration::from_secs(60);
 
-async fn run(ctx: Ctx, job: Job<BulkJob>) -> Result<Outcome, TaskError> {
+async fn run(ctx: Ctx, job: Job<Bulk>) -> Result<Outcome, TaskError> {
     let started = Instant::now();
     loop {
         // Each part goes on where the last one ended, also after an answer that was lost.
-        let step = database::answered(|| ctx.queue().bulk_step(job.hold, &job.spec, PART_JOBS))
-            .await
-            .map_err(TaskError::retry)?;
+        let part = async || match &job.spec {
+            Bulk::Dead(dead) => ctx.queue().bulk_step(job.hold, dead, PART_JOBS).await,
+            Bulk::Deliveries(them) => {
+                let queue = ctx.queue();
+                queue.replay_step(job.hold, them, PART_DELIVERIES).await
+            }
+        };
+        let step = database::answered(part).await.map_err(TaskError::retry)?;
         let progress = match step {
             // Whoever holds it now goes on; the host drops what this attempt says.
             BulkStep::Stale | BulkStep::Stop => return Err(TaskError::Stopped),

@@ -6,7 +6,7 @@
 
 use host::{Env, Function, Kind, Routes, SettingsError};
 use model::DatabaseRole;
-use webhook::Functions;
+use webhook::{Functions, Taking};
 
 /// `POST` and `OPTIONS` at `/<trigger>` and `/<trigger>/<secret>`.
 pub const FUNCTION: Function = Function {
@@ -18,8 +18,9 @@ pub const FUNCTION: Function = Function {
 
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     env.require("MASTER_KEY_FILE")?;
-    let any = webhook::any(Functions::of(env)?);
-    Ok(Routes::from(any).and(webhook::handshake()))
+    let taking = Taking::of(env)?;
+    let any = webhook::any(Functions::of(env)?, taking.clone());
+    Ok(Routes::from(any).and(webhook::handshake(taking)))
 }
 
 #[cfg(test)]

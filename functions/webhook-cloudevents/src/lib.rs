@@ -31,7 +31,7 @@ pub const FUNCTION: Function = Function {
 };
 
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
-    Ok(webhook::routes::<CloudEvents>(env)?.and(webhook::handshake()))
+    Ok(webhook::routes::<CloudEvents>(env)?.and(webhook::handshake(webhook::Taking::of(env)?)))
 }
 
 /// Whoever sends CloudEvents.

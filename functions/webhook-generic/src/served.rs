@@ -181,3 +181,49 @@ async fn without_a_proof_only_listed_networks_may_send() {
     }
     assert_eq!(it.post(&path, &[], "").await.0, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn a_secret_that_was_changed_a_moment_ago_counts_at_once() {
+    let it = served().await;
+    let (old, new) = (new_path_secret(), new_path_secret());
+    let trigger = it
+        .trigger("job", Some(json!({"kind": "path"})), Some(&old))
+        .await;
+    let post = async |secret: &SecretString| {
+        let path = format!("/{trigger}/{}", secret.expose_secret());
+        it.post(&path, &[], "").await.0
+    };
+    let change = async |statement: &'static str, secret: &SecretString| {
+        sqlx::query(statement)
+            .bind(PathHash::of(secret).0)
+            .execute(&it.0.rows)
+            .await
+            .expect("the owner may");
+    };
+    assert_eq!(post(&old).await, StatusCode::ACCEPTED);
+    change("update switchyard.triggers set path_sha256 = $1", &new).await;
+    // The function remembers the trigger as it was, and stores nothing by that.
+    assert_eq!(post(&old).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(post(&new).await, StatusCode::ACCEPTED);
+    change(
+        "update switchyard.triggers set path_sha256_previous = $1",
+        &old,
+    )
+    .await;
+    assert_eq!(post(&old).await, StatusCode::ACCEPTED);
+    assert_eq!(it.events().await.len(), 3);
+
+    let used: (bool, bool) = sqlx::query_as(
+        "select current_at > now() - interval '1 minute', previous_at > now() - interval '1 minute'
+         from switchyard.trigger_health",
+    )
+    .fetch_one(&it.0.rows)
+    .await
+    .expect("a row");
+    assert_eq!(used, (true, true));
+    let causes: Vec<String> = sqlx::query_scalar("select cause from switchyard.rejections")
+        .fetch_all(&it.0.rows)
+        .await
+        .expect("rows");
+    assert_eq!(causes, ["other_url"]);
+}

@@ -73,3 +73,61 @@ async fn a_push_of_pubsub_is_proved_by_a_key_that_its_maker_publishes() {
         ("artifact_registry", "136969346945")
     );
 }
+
+#[tokio::test]
+async fn equal_bodies_are_repeats_within_their_window_and_only_where_they_tell_themselves_apart() {
+    let it = Served::new(&FUNCTION).await;
+    let trigger = async |name: &'static str| {
+        let new = NewTrigger {
+            name,
+            kind: TriggerKind::Registry,
+            config: Map::new(),
+            scheme: None,
+            secret: Some(&SECRET.into()),
+            path_sha256: None,
+        };
+        format!("/{}", it.trigger(new).await)
+    };
+    let post = async |path: &str, body: &str| {
+        let headers = http::HeaderMap::from_iter([
+            (
+                http::header::AUTHORIZATION,
+                SECRET.parse().expect("a value"),
+            ),
+            (
+                http::header::CONTENT_TYPE,
+                "application/json".parse().expect("a value"),
+            ),
+        ]);
+        let answer = it.post(path, headers, body.to_owned()).await;
+        (answer.status.as_u16(), answer.body["events"].as_i64())
+    };
+    let hub = include_str!("../testdata/docker_hub.push.json");
+    let other = hub.replace("latest", "stable");
+    let path = trigger("hub").await;
+    assert_ne!(hub, other);
+    for (body, expected) in [(hub, 202), (hub, 200), (&other, 202), (hub, 200)] {
+        assert_eq!(post(&path, body).await.0, expected);
+    }
+    // An hour later the tag comes back to what it was.
+    sqlx::query("update switchyard.delivery_keys set expires_at = now() where key like 'sha256:%'")
+        .execute(&it.rows)
+        .await
+        .expect("the owner may");
+    assert_eq!(post(&path, hub).await, (202, Some(1)));
+    assert_eq!(post(&path, hub).await.0, 200);
+    let linked: i64 = sqlx::query_scalar(
+        "select count(*) from switchyard.deliveries d join switchyard.deliveries f on f.id = d.first_id
+         where d.verdict = 'duplicate' and f.verdict = 'accepted' and d.body_sha256 = f.body_sha256",
+    )
+    .fetch_one(&it.rows)
+    .await
+    .expect("a number");
+    assert_eq!(linked, 3);
+
+    let quay = include_str!("../testdata/quay.push.json");
+    let path = trigger("quay").await;
+    for _ in 0..2 {
+        assert_eq!(post(&path, quay).await, (202, Some(2)));
+    }
+}

@@ -57,6 +57,7 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
         "insert into switchyard.deliveries (id, database_id, trigger_id, vendor, verdict, body_bytes)
             values ($T, $T, $T, 'gitea', 'accepted', 1)",
         "insert into switchyard.delivery_keys values ($T, $T, 'key', $T, 'x')",
+        "insert into switchyard.trigger_health (database_id, trigger_id) values ($T, $T)",
         "insert into switchyard.rejections (database_id, trigger_id, hour, reason) values ($T, $T, now(), 'why')",
         "insert into switchyard.events (id, database_id, type, source, data, correlation_id)
             values ($T, $T, 'type', 'source', '{}', 'c')",

@@ -142,6 +142,30 @@ pub enum BulkStep {
     Over(BulkProgress),
 }
 
+impl BulkStep {
+    /// Reads what a part of the work came to.
+    pub(crate) fn read(
+        held: bool,
+        stop: bool,
+        over: bool,
+        progress: Option<serde_json::Value>,
+    ) -> Result<Self, sqlx::Error> {
+        if !held {
+            return Ok(Self::Stale);
+        }
+        if stop {
+            return Ok(Self::Stop);
+        }
+        let progress = serde_json::from_value(progress.unwrap_or_default())
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        Ok(if over {
+            Self::Over(progress)
+        } else {
+            Self::More(progress)
+        })
+    }
+}
+
 /// How far a bulk job is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BulkProgress {
@@ -336,19 +360,7 @@ impl Queue {
         )
         .fetch_one(&mut *self.db.acquire().await?)
         .await?;
-        if !row.held {
-            return Ok(BulkStep::Stale);
-        }
-        if row.stop {
-            return Ok(BulkStep::Stop);
-        }
-        let progress = serde_json::from_value(row.progress.unwrap_or_default())
-            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        Ok(if row.over {
-            BulkStep::Over(progress)
-        } else {
-            BulkStep::More(progress)
-        })
+        BulkStep::read(row.held, row.stop, row.over, row.progress)
     }
 }
 

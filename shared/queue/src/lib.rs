@@ -18,6 +18,7 @@ mod progress;
 pub mod reasons;
 mod refused;
 pub mod repair;
+pub mod replays;
 mod retention;
 pub mod rules;
 pub mod schedules;

@@ -28,16 +28,21 @@ pub(crate) struct Row {
     pub(crate) id: Uuid,
     pub(crate) database_id: Uuid,
     pub(crate) trigger_id: Uuid,
-    pub(crate) vendor: String,
+    pub(crate) trigger_version: i64,
+    pub(crate) secret: Option<&'static str>,
+    pub(crate) function: &'static str,
+    pub(crate) vendor: &'static str,
     pub(crate) vendor_event: Option<String>,
     pub(crate) key: Option<String>,
+    pub(crate) key_secs: Option<i32>,
     pub(crate) verdict: &'static str,
     pub(crate) reason: Option<String>,
-    pub(crate) headers: Value,
+    pub(crate) headers: Json<Value>,
     pub(crate) body: Vec<u8>,
     pub(crate) body_bytes: i64,
     pub(crate) body_sha256: Vec<u8>,
     pub(crate) traceparent: Option<String>,
+    pub(crate) redelivery_of: Option<Uuid>,
     pub(crate) events: Vec<EventRow>,
 }
 
@@ -45,7 +50,7 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct EventRow {
     pub(crate) id: Uuid,
-    pub(crate) ty: String,
+    pub(crate) ty: &'static str,
     pub(crate) source: String,
     pub(crate) subject: Option<String>,
     pub(crate) data: String,
@@ -119,8 +124,8 @@ async fn write(db: &SystemDb, group: Vec<Asked>) {
         Ok(stored) => {
             for (id, tell) in ids.iter().zip(tells) {
                 let found = stored.iter().find(|(stored, _)| stored == id);
-                // Every delivery that was asked for has a row; who asked may have gone.
-                tell.send(found.map_or(Err(sqlx::Error::RowNotFound), |(_, stored)| Ok(*stored)))
+                // What has no row was not stored, for its trigger has changed; who asked may have gone.
+                tell.send(Ok(found.map_or(Stored::Changed, |(_, stored)| *stored)))
                     .ok();
             }
             return;
@@ -142,11 +147,10 @@ async fn write(db: &SystemDb, group: Vec<Asked>) {
     // One of them is at fault: each is written alone, so that it fails alone.
     for (row, tell) in rows.into_iter().zip(tells) {
         let stored = accept(db, &[row]).await;
-        tell.send(stored.and_then(|stored| {
+        tell.send(stored.map(|stored| {
             stored
                 .first()
-                .map(|(_, stored)| *stored)
-                .ok_or(sqlx::Error::RowNotFound)
+                .map_or(Stored::Changed, |(_, stored)| *stored)
         }))
         .ok();
     }
@@ -203,54 +207,47 @@ fn outcome(verdict: &str, first: Option<Uuid>) -> Stored {
 
 /// One statement for all.
 async fn accept(db: &SystemDb, rows: &[Row]) -> Result<Vec<(Uuid, Stored)>, sqlx::Error> {
-    fn all<T>(rows: &[Row], of: impl Fn(&Row) -> T) -> Vec<T> {
+    fn all<'a, T>(rows: &'a [Row], of: impl Fn(&'a Row) -> T) -> Vec<T> {
         rows.iter().map(of).collect()
     }
-    fn each<T>(rows: &[Row], of: impl Fn(&Row, &EventRow) -> T) -> Vec<T> {
-        rows.iter()
-            .flat_map(|row| {
-                row.events
-                    .iter()
-                    .map(|event| of(row, event))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+    fn each<'a, T>(rows: &'a [Row], of: impl Fn(&'a Row, &'a EventRow) -> T) -> Vec<T> {
+        let events = rows.iter();
+        let events = events.flat_map(|row| row.events.iter().map(move |event| (row, event)));
+        events.map(|(row, event)| of(row, event)).collect()
     }
-    let vendor_events = all(rows, |row| row.vendor_event.clone());
-    let keys = all(rows, |row| row.key.clone());
-    let verdicts = all(rows, |row| row.verdict.to_owned());
-    let reasons = all(rows, |row| row.reason.clone());
-    let headers = all(rows, |row| Json(row.headers.clone()));
-    let traceparents = all(rows, |row| row.traceparent.clone());
-    let subjects = each(rows, |_, event| event.subject.clone());
-    let bodies: Vec<&[u8]> = rows.iter().map(|row| row.body.as_slice()).collect();
     let stored = sqlx::query!(
         r#"
         select delivery_id as "id!", verdict::text as "verdict!", first_id
-        from switchyard.accept_deliveries(
-            $1, $2, $3, $4, $5::text[], $6::text[], $7, $8::text[], $9::jsonb[], $10::bytea[], $11, $12, $13::text[],
-            $14, $15, $16, $17, $18::text[], $19
+        from switchyard.take_deliveries(
+            $1, $2, $3, $4, $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::int4[], $11::text[],
+            $12::text[], $13::jsonb[], $14::bytea[], $15, $16::bytea[], $17::text[], $18::uuid[], $19, $20, $21::text[],
+            $22::text[], $23::text[], $24::text[]
         )
         "#,
         &all(rows, |row| row.id),
         &all(rows, |row| row.database_id),
         &all(rows, |row| row.trigger_id),
-        &all(rows, |row| row.vendor.clone()),
-        vendor_events.as_slice() as _,
-        keys.as_slice() as _,
-        &verdicts,
-        reasons.as_slice() as _,
-        headers.as_slice() as _,
-        bodies.as_slice() as _,
+        &all(rows, |row| row.trigger_version),
+        all(rows, |row| row.secret) as _,
+        all(rows, |row| row.function) as _,
+        all(rows, |row| row.vendor) as _,
+        all(rows, |row| row.vendor_event.as_deref()) as _,
+        all(rows, |row| row.key.as_deref()) as _,
+        all(rows, |row| row.key_secs) as _,
+        all(rows, |row| row.verdict) as _,
+        all(rows, |row| row.reason.as_deref()) as _,
+        all(rows, |row| &row.headers) as _,
+        all(rows, |row| row.body.as_slice()) as _,
         &all(rows, |row| row.body_bytes),
-        &all(rows, |row| row.body_sha256.clone()),
-        traceparents.as_slice() as _,
+        all(rows, |row| row.body_sha256.as_slice()) as _,
+        all(rows, |row| row.traceparent.as_deref()) as _,
+        all(rows, |row| row.redelivery_of) as _,
         &each(rows, |row, _| row.id),
         &each(rows, |_, event| event.id),
-        &each(rows, |_, event| event.ty.clone()),
-        &each(rows, |_, event| event.source.clone()),
-        subjects.as_slice() as _,
-        &each(rows, |_, event| event.data.clone()),
+        each(rows, |_, event| event.ty) as _,
+        each(rows, |_, event| event.source.as_str()) as _,
+        each(rows, |_, event| event.subject.as_deref()) as _,
+        each(rows, |_, event| event.data.as_str()) as _,
     )
     .fetch_all(&mut *db.acquire().await?)
     .await?;
@@ -272,24 +269,29 @@ mod tests {
 
     use super::*;
 
-    fn delivery(tenant: Uuid, trigger: Uuid) -> Row {
+    fn delivery(tenant: Uuid, trigger: Uuid, version: i64) -> Row {
         Row {
             id: Uuid::now_v7(),
             database_id: tenant,
             trigger_id: trigger,
-            vendor: "gitea".to_owned(),
+            trigger_version: version,
+            secret: Some("current"),
+            function: "webhook-gitea",
+            vendor: "gitea",
             vendor_event: Some("push".to_owned()),
             key: Some("delivery-1".to_owned()),
+            key_secs: None,
             verdict: "accepted",
             reason: None,
-            headers: serde_json::json!({}),
+            headers: Json(serde_json::json!({})),
             body: vec![1],
             body_bytes: 1,
             body_sha256: vec![7; 32],
             traceparent: None,
+            redelivery_of: None,
             events: vec![EventRow {
                 id: Uuid::now_v7(),
-                ty: "dev.switchyard.git.pushed.v1".to_owned(),
+                ty: "dev.switchyard.git.pushed.v1",
                 source: "/test".to_owned(),
                 subject: None,
                 data: "{}".to_owned(),
@@ -320,12 +322,13 @@ mod tests {
             .bind(tenant)
             .execute(&rows)
             .await?;
-        sqlx::query(
-            "insert into switchyard.triggers (id, database_id, name, kind) values ($2, $1, 'push', 'git')",
+        let version: i64 = sqlx::query_scalar(
+            "insert into switchyard.triggers (id, database_id, name, kind) values ($2, $1, 'push', 'git')
+             returning xmin::text::bigint",
         )
         .bind(tenant)
         .bind(trigger)
-        .execute(&rows)
+        .fetch_one(&rows)
         .await?;
         // Whoever writes a delivery waits for this.
         let mut lock = rows.acquire().await?;
@@ -348,7 +351,7 @@ mod tests {
             acquire_timeout: Duration::from_secs(20),
         })
         .expect("a URL");
-        let row = delivery(tenant, trigger);
+        let row = delivery(tenant, trigger, version);
         let id = row.id;
         let rows_given = [row];
         let breaking = async {

@@ -1,9 +1,14 @@
 //! What comes in from outside: triggers as webhooks see them, deliveries, rejections.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId, TriggerKind};
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::group::{EventRow, Row};
@@ -22,6 +27,8 @@ pub const BODY: &str = "deliveries.body";
 pub struct InboxTrigger {
     /// The trigger.
     pub id: TriggerId,
+    /// Another one after each change.
+    pub version: i64,
     /// Whose.
     pub tenant: TenantId,
     /// What makes it fire.
@@ -97,11 +104,53 @@ pub struct NewEvent {
     pub data: String,
 }
 
+/// Which of a trigger's secrets proved a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProvedBy {
+    /// The one in use.
+    Current,
+    /// The one before it.
+    Previous,
+}
+
+impl ProvedBy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+}
+
+/// By what a delivery is known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewKey<'a> {
+    /// The sender's id for it.
+    Named(&'a str),
+    /// One that was made of its body, and tells repeats for a while only.
+    OfBody(&'a str, Duration),
+}
+
+impl NewKey<'_> {
+    const fn text(&self) -> &str {
+        match self {
+            Self::Named(text) | Self::OfBody(text, _) => text,
+        }
+    }
+
+    fn secs(&self) -> Option<i32> {
+        match self {
+            Self::Named(_) => None,
+            Self::OfBody(_, window) => Some(i32::try_from(window.as_secs()).unwrap_or(i32::MAX)),
+        }
+    }
+}
+
 impl NewEvent {
     fn row(&self) -> EventRow {
         EventRow {
             id: self.id.uuid(),
-            ty: self.ty.to_owned(),
+            ty: self.ty,
             source: self.source.clone(),
             subject: self.subject.clone(),
             data: self.data.clone(),
@@ -118,12 +167,18 @@ pub struct NewDelivery<'a> {
     pub tenant: TenantId,
     /// Through which trigger.
     pub trigger: TriggerId,
+    /// The version of the trigger against which it was verified.
+    pub trigger_version: i64,
+    /// By which of the trigger's secrets; nothing for a new attempt, which was verified when it first came.
+    pub proved_by: Option<ProvedBy>,
+    /// The function that takes it.
+    pub function: &'static str,
     /// Who sent it.
-    pub vendor: &'a str,
+    pub vendor: &'static str,
     /// The sender's name for what happened.
     pub vendor_event: Option<&'a str>,
-    /// The sender's id for the delivery.
-    pub key: Option<&'a str>,
+    /// By what it is known again.
+    pub key: Option<NewKey<'a>>,
     /// What it is.
     pub accepted: Accepted,
     /// Why it starts nothing.
@@ -136,6 +191,8 @@ pub struct NewDelivery<'a> {
     pub body_sha256: [u8; 32],
     /// W3C trace context.
     pub traceparent: Option<&'a str>,
+    /// The delivery of which this is a new attempt.
+    pub redelivery_of: Option<DeliveryId>,
     /// What happened, according to it.
     pub events: &'a [NewEvent],
 }
@@ -155,6 +212,8 @@ pub enum Stored {
         /// The delivery that was first.
         first: DeliveryId,
     },
+    /// Nothing was stored: the trigger has changed since the delivery was verified, and has to be read again.
+    Changed,
 }
 
 /// A request that was not verified.
@@ -164,17 +223,91 @@ pub struct Rejection<'a> {
     pub id: DeliveryId,
     /// The trigger that its URL names, when there is one.
     pub trigger: Option<(TenantId, TriggerId)>,
+    /// The function that refused it.
+    pub function: &'a str,
     /// Which endpoint.
     pub vendor: &'a str,
     /// What it claimed to be.
     pub vendor_event: Option<&'a str>,
     /// Why it was not verified; few different ones, they are counted by it.
     pub reason: &'a str,
+    /// What is probably wrong, in one of a few words.
+    pub cause: &'a str,
     /// Names and values, secrets masked.
     pub headers: serde_json::Value,
+    /// How many of a trigger and hour are stored; the others are counted only.
+    pub sampled: i32,
+}
+
+/// How long a trigger is remembered, and how many are. What was verified against one that has changed is not stored, so that
+/// this bounds memory and nothing else.
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
+const REMEMBERED_MAX: usize = 10_000;
+
+/// Triggers that are looked up at a time, and rejections that are counted: a flood waits here and not for the connections that
+/// others need.
+const LOOKUPS_MAX: usize = 4;
+const REJECTIONS_MAX: usize = 2;
+
+/// Triggers that were looked up a moment ago, by when that began.
+#[derive(Debug, Clone)]
+pub(crate) struct Remembered {
+    known: Arc<Mutex<HashMap<TriggerId, (Instant, InboxTrigger)>>>,
+    lookups: Arc<Semaphore>,
+    rejections: Arc<Semaphore>,
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self {
+            known: Arc::default(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            rejections: Arc::new(Semaphore::new(REJECTIONS_MAX)),
+        }
+    }
+}
+
+impl Remembered {
+    fn all(&self) -> MutexGuard<'_, HashMap<TriggerId, (Instant, InboxTrigger)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, began: Instant, trigger: InboxTrigger) {
+        let mut all = self.all();
+        if all.len() >= REMEMBERED_MAX {
+            all.clear();
+        }
+        all.insert(trigger.id, (began, trigger));
+    }
+
+    /// What a look that began after this time found.
+    fn since(&self, asked: Instant, id: TriggerId) -> Option<InboxTrigger> {
+        let all = self.all();
+        let (_, trigger) = all.get(&id).filter(|(began, _)| *began >= asked)?;
+        Some(trigger.clone())
+    }
 }
 
 impl Store {
+    /// The trigger as it was when [`Store::inbox_trigger`] found it a moment ago, if it did. It may have changed since.
+    #[must_use]
+    pub fn remembered_trigger(&self, id: TriggerId) -> Option<InboxTrigger> {
+        let mut all = self.triggers.all();
+        match all.get(&id) {
+            Some((at, trigger)) if at.elapsed() < REMEMBERED_FOR => Some(trigger.clone()),
+            Some(_) => {
+                all.remove(&id);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// The trigger is known to have changed.
+    pub fn forget_trigger(&self, id: TriggerId) {
+        self.triggers.all().remove(&id);
+    }
+
     /// The trigger that a webhook's URL names, with its secrets opened. Also one that is switched off: what it was sent
     /// is kept, and dispatch says why nothing started. Nothing when there is none, in the time that one takes.
     ///
@@ -185,12 +318,20 @@ impl Store {
         keyring: &Keyring,
         id: TriggerId,
     ) -> Result<Option<InboxTrigger>, InboxError> {
+        let asked_at = Instant::now();
+        let closed = |_| sqlx::Error::PoolClosed;
+        let _place = self.triggers.lookups.acquire().await.map_err(closed)?;
+        // Of many that ask at once for one trigger, few look.
+        if let Some(found) = self.triggers.since(asked_at, id) {
+            return Ok(Some(found));
+        }
+        let began = Instant::now();
         let asked = self.db.reconnected(|| async {
             sqlx::query!(
                 r#"
-                select database_id, kind, secret, secret_previous, scheme, path_sha256, path_sha256_previous
+                select database_id, xmin::text::bigint as "version!", kind, secret, secret_previous, scheme, path_sha256, path_sha256_previous
                 from switchyard.triggers
-                where id = $1
+                where id = $1 and removed_at is null
                 "#,
                 id.uuid()
             )
@@ -219,12 +360,18 @@ impl Store {
             .map(|row| (row.secret.clone(), row.secret_previous.clone()))
             .unwrap_or_default();
         let secret = open(SECRET, secret)?;
-        let secret_previous = open(SECRET_PREVIOUS, secret_previous)?;
-        let Some(row) = row else { return Ok(None) };
+        // One that was rotated is the sealed value as it stood in the other column.
+        let secret_previous = open(SECRET_PREVIOUS, secret_previous.clone())
+            .or_else(|_| open(SECRET, secret_previous))?;
+        let Some(row) = row else {
+            self.forget_trigger(id);
+            return Ok(None);
+        };
         // The column's CHECK says how long they are.
         let hash = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| bytes.try_into().ok());
-        Ok(Some(InboxTrigger {
+        let trigger = InboxTrigger {
             id,
+            version: row.version,
             tenant,
             kind: row.kind.parse()?,
             secret,
@@ -232,7 +379,9 @@ impl Store {
             scheme: row.scheme.map(serde_json::from_value).transpose()?,
             path_sha256: hash(row.path_sha256),
             path_sha256_previous: hash(row.path_sha256_previous),
-        }))
+        };
+        self.triggers.put(began, trigger.clone());
+        Ok(Some(trigger))
     }
 
     /// Stores a verified delivery with its events and their outbox rows, or nothing of it. Those that come at once are
@@ -254,40 +403,50 @@ impl Store {
             id: delivery.id.uuid(),
             database_id: delivery.tenant.uuid(),
             trigger_id: delivery.trigger.uuid(),
-            vendor: delivery.vendor.to_owned(),
+            trigger_version: delivery.trigger_version,
+            secret: delivery.proved_by.map(ProvedBy::as_str),
+            function: delivery.function,
+            vendor: delivery.vendor,
             vendor_event: delivery.vendor_event.map(str::to_owned),
-            key: delivery.key.map(str::to_owned),
+            key: delivery.key.map(|key| key.text().to_owned()),
+            key_secs: delivery.key.and_then(|key| key.secs()),
             verdict: delivery.accepted.verdict(),
             reason: delivery.reason.map(str::to_owned),
-            headers: delivery.headers.clone(),
+            headers: sqlx::types::Json(delivery.headers.clone()),
             body: keyring.seal(slot, delivery.body),
             body_bytes: i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
             body_sha256: delivery.body_sha256.to_vec(),
             traceparent: delivery.traceparent.map(str::to_owned),
+            redelivery_of: delivery.redelivery_of.map(DeliveryId::uuid),
             events: delivery.events.iter().map(NewEvent::row).collect(),
         };
         self.deliveries.store(&self.db, row).await
     }
 
     /// Counts a request that was not verified; the first few of an hour are stored as well, without a body. One whose
-    /// connection broke meanwhile may be counted twice, but is stored once.
+    /// connection broke meanwhile may be counted twice, but is stored once. A crash of the server may forget the last counts.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn count_rejection(&self, rejection: &Rejection<'_>) -> Result<(), sqlx::Error> {
+        let closed = |_| sqlx::Error::PoolClosed;
+        let _place = self.triggers.rejections.acquire().await.map_err(closed)?;
         let (tenant, trigger) = rejection.trigger.unzip();
         let again = AtomicBool::new(false);
         let counted = self.db.reconnected(|| async {
             let again = again.swap(true, Ordering::Relaxed);
             let counted = sqlx::query_scalar!(
-                r#"select switchyard.count_rejection($1, $2, $3, $4, $5, $6, $7) as "count!""#,
+                r#"select switchyard.note_rejection($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as "count!""#,
                 rejection.id.uuid(),
                 tenant.map(TenantId::uuid),
                 trigger.map(TriggerId::uuid),
+                rejection.function,
                 rejection.vendor,
                 rejection.vendor_event,
                 rejection.reason,
+                rejection.cause,
                 rejection.headers,
+                rejection.sampled,
             )
             .fetch_one(&mut *self.db.acquire().await?)
             .await;

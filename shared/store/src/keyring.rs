@@ -101,19 +101,22 @@ impl Keyring {
     pub fn seal(&self, slot: Slot, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).expect("the operating system gives random numbers");
-        let mut sealed = plain.to_vec();
-        self.key(slot.tenant)
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(place(slot)),
-                &mut sealed,
-            )
-            .expect("a value of ours is shorter than the cipher's limit of 64 GiB");
-        let mut out = Vec::with_capacity(1 + KEY_ID_BYTES + NONCE_LEN + sealed.len());
+        let head = 1 + KEY_ID_BYTES + NONCE_LEN;
+        // In one piece from the start: a body may have megabytes.
+        let mut out = Vec::with_capacity(head + plain.len() + AES_256_GCM.tag_len());
         out.push(VERSION);
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&nonce);
-        out.append(&mut sealed);
+        out.extend_from_slice(plain);
+        let tag = self
+            .key(slot.tenant)
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(place(slot)),
+                &mut out[head..],
+            )
+            .expect("a value of ours is shorter than the cipher's limit of 64 GiB");
+        out.extend_from_slice(tag.as_ref());
         out
     }
 

@@ -17,6 +17,9 @@ mod keyring;
 pub mod outbox;
 pub mod pages;
 pub mod people;
+mod redelivery_token;
+pub mod replays;
+mod retention;
 pub mod setup;
 pub mod trail;
 
@@ -24,12 +27,14 @@ use database::SystemDb;
 
 pub use callback_token::{BadToken, CallbackToken};
 pub use keyring::{Keyring, KeyringError, SealedError, Slot};
+pub use redelivery_token::RedeliveryToken;
 
 /// The store as functions see it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     db: SystemDb,
     deliveries: group::Group,
+    triggers: inbox::Remembered,
 }
 
 impl Store {
@@ -39,6 +44,7 @@ impl Store {
         Self {
             db,
             deliveries: group::Group::default(),
+            triggers: inbox::Remembered::default(),
         }
     }
 }

@@ -139,6 +139,18 @@ impl Answer {
         )
     }
 
+    /// The trigger changed while the delivery was held against it, more than once.
+    pub(crate) fn changing() -> Self {
+        Self {
+            retry: true,
+            ..Self::problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the delivery was not stored",
+                "its trigger is being changed: send it again in a while",
+            )
+        }
+    }
+
     pub(crate) fn too_large() -> Self {
         let detail = format!("a body may have {BODY_BYTES_MAX} bytes");
         Self::problem(

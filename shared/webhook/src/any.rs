@@ -5,6 +5,7 @@
 //! refused here.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,10 +21,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{Instrument as _, Span, field};
 
 use crate::answer::{Answer, Refusal};
-use crate::endpoint::{Arrived, Claim, INLINE_BYTES_MAX, arrived};
-use crate::inbox::{Inbox, InboxError};
+use crate::endpoint::{
+    Arrived, Claim, Look, Named, REDELIVERY, arrived, by_id, by_id_and_secret, proved,
+};
+use crate::inbox::Inbox;
 use crate::json::Outline;
-use crate::{BadSignature, Delivery, Raw, Secrets, sender, shape};
+use crate::{BadSignature, Delivery, Raw, Secrets, Taking, sender, shape};
 
 /// How rejections that nobody's function has seen are named.
 const NAME: &str = "any";
@@ -85,18 +88,18 @@ pub trait HandOn<S>: Clone + Send + Sync + 'static {
 }
 
 /// Takes everybody's requests at `POST /{trigger}` and `POST /{trigger}/{secret}`.
-pub fn any<S: Inbox, N: HandOn<S>>(next: N) -> Router<S> {
-    let by_path = next.clone();
+pub fn any<S: Inbox, N: HandOn<S>>(next: N, taking: Taking) -> Router<S> {
+    let it = Arc::new((next, taking));
+    let by_path = Arc::clone(&it);
     Router::new()
         .route(
             "/{trigger}",
             post(
                 move |State(inbox): State<S>,
-                      trigger: Result<Path<String>, PathRejection>,
+                      path: Result<Path<String>, PathRejection>,
                       headers: HeaderMap,
                       body: Body| async move {
-                    let trigger = trigger.map_or_else(|_| String::new(), |Path(trigger)| trigger);
-                    answered(&inbox, &next, (trigger, None), headers, body).await
+                    answered(&inbox, &it, by_id(path), headers, body).await
                 },
             ),
         )
@@ -107,11 +110,7 @@ pub fn any<S: Inbox, N: HandOn<S>>(next: N) -> Router<S> {
                       path: Result<Path<(String, SecretString)>, PathRejection>,
                       headers: HeaderMap,
                       body: Body| async move {
-                    let path = path.map_or_else(
-                        |_| (String::new(), None),
-                        |Path((trigger, secret))| (trigger, Some(secret)),
-                    );
-                    answered(&inbox, &by_path, path, headers, body).await
+                    answered(&inbox, &by_path, by_id_and_secret(path), headers, body).await
                 },
             ),
         )
@@ -119,8 +118,8 @@ pub fn any<S: Inbox, N: HandOn<S>>(next: N) -> Router<S> {
 
 async fn answered<S: Inbox, N: HandOn<S>>(
     inbox: &S,
-    next: &N,
-    path: (String, Option<SecretString>),
+    it: &(N, Taking),
+    path: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -131,7 +130,7 @@ async fn answered<S: Inbox, N: HandOn<S>>(
         webhook.function = field::Empty,
         http.status = field::Empty,
     );
-    let answer = handed_on(inbox, next, path, headers, body)
+    let answer = handed_on(inbox, it, path, headers, body)
         .instrument(span.clone())
         .await;
     let _entered = span.enter();
@@ -143,26 +142,25 @@ async fn answered<S: Inbox, N: HandOn<S>>(
 
 async fn handed_on<S: Inbox, N: HandOn<S>>(
     inbox: &S,
-    next: &N,
-    path: (String, Option<SecretString>),
+    (next, taking): &(N, Taking),
+    path: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let whole = joined(&path);
-    let Arrived {
-        trigger,
-        secrets,
-        delivery,
-        ..
-    } = arrived(inbox, path, headers, body).await?;
-    let claim = Claim::of(delivery.headers(), NAME);
-    let (headers, from) = (delivery.headers().clone(), delivery.from());
-    let judged = judged(delivery, secrets).await?;
-    let (function, body) = match (judged, &trigger) {
-        (Ok(found), Some(_)) => found,
-        (judged, trigger) => {
-            let refused = claim.refused(inbox, trigger.as_ref(), judged.err()).await?;
-            return Ok(refused.into_response());
+    let Arrived { id, delivery, .. } = arrived(inbox, path, headers, body).await?;
+    let claim = Claim::of(delivery.headers(), NAME, taking);
+    let (headers, body, from) = (
+        delivery.headers().clone(),
+        delivery.body_bytes_as_sent(),
+        delivery.from(),
+    );
+    let proved = proved(inbox, id, delivery, Look::Remembered, claimed).await?;
+    let function = match (proved.outcome, &proved.trigger) {
+        (Ok(function), Some(_)) => function,
+        (outcome, trigger) => {
+            let refused = claim.refused(inbox, trigger.as_ref(), outcome.err());
+            return Ok(refused.await?.into_response());
         }
     };
     Span::current().record("webhook.function", function);
@@ -185,7 +183,7 @@ async fn handed_on<S: Inbox, N: HandOn<S>>(
 }
 
 /// The path as its function has it. What is percent-encoded here was decoded before.
-fn joined((trigger, secret): &(String, Option<SecretString>)) -> SecretString {
+fn joined((trigger, secret): &Named) -> SecretString {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
     // An id of ours has an underscore, which need not be encoded and reads better as it is.
@@ -200,28 +198,17 @@ fn handed(mut headers: HeaderMap, from: Option<IpAddr>) -> HeaderMap {
     for name in NOT_HANDED_ON {
         headers.remove(name);
     }
+    headers.remove(REDELIVERY);
     if let Some(from) = from.and_then(|from| HeaderValue::from_str(&from.to_string()).ok()) {
         headers.insert(FORWARDED_FOR, from);
     }
     headers
 }
 
-type Judged = Result<(&'static str, Bytes), BadSignature>;
-
 /// Verifies, then finds out whose it is.
-async fn judged(delivery: Delivery<Raw>, secrets: Secrets) -> Result<Judged, InboxError> {
-    let large = delivery.body_bytes() > INLINE_BYTES_MAX;
-    let judge = move || {
-        let (verified, _) = delivery.verified_by(|raw| raw.check_usual(&secrets))?;
-        let function = claimant(verified.headers(), verified.body());
-        Ok((function, verified.body().clone()))
-    };
-    if !large {
-        return Ok(judge());
-    }
-    tokio::task::spawn_blocking(judge)
-        .await
-        .map_err(|error| InboxError::Failed(Box::new(error)))
+fn claimed(delivery: Delivery<Raw>, secrets: &Secrets) -> Result<&'static str, BadSignature> {
+    let (verified, _) = delivery.verified_by(|raw| raw.check_usual(secrets))?;
+    Ok(claimant(verified.headers(), verified.body()))
 }
 
 /// The function of who claims a request: by its headers, by its media type, or by what its body is like. Whoever claims it
@@ -268,8 +255,7 @@ impl Delivery<Raw> {
                 | Vendor::Nexus
                 | Vendor::CloudEvents
                 | Vendor::CdEvents
-                | Vendor::Generic
-                | Vendor::Poll,
+                | Vendor::Generic,
             )
             | None => self.check_authorization(secrets),
         }

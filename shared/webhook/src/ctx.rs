@@ -11,22 +11,32 @@ use http::HeaderMap;
 use model::git::ChangeAction;
 use model::scheme::Issuer;
 use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId, TriggerKind};
-use store::inbox::{Accepted, NewDelivery, NewEvent, Rejection as StoredRejection, Stored};
+use store::RedeliveryToken;
+use store::inbox::{
+    Accepted, InboxTrigger, NewDelivery, NewEvent, NewKey, ProvedBy, Rejection as StoredRejection,
+    Stored,
+};
 
-use crate::inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
-use crate::{Normalised, PathHash, PathSecrets, Secrets, SigningKey, Vendor, endpoint};
+use crate::inbox::{Again, Inbox, InboxError, Incoming, Key, Meaning, Recorded, Rejection};
+use crate::{
+    Normalised, PathHash, PathSecrets, Secrets, SigningKey, Taking, Vendor, Which, endpoint,
+};
 
 /// The routes of a vendor's function.
 ///
 /// # Errors
-/// When there is no master key, without which no trigger's secret can be opened.
+/// When there is no master key, without which no trigger's secret can be opened, or a setting of [`Taking`] is none.
 pub fn routes<V: Vendor>(env: &Env) -> Result<Routes, SettingsError> {
     env.require("MASTER_KEY_FILE")?;
-    Ok(endpoint::<V, Ctx>().into())
+    Ok(endpoint::<V, Ctx>(Taking::of(env)?).into())
 }
 
 impl Inbox for Ctx {
-    type Trigger = (TenantId, TriggerId);
+    type Trigger = Whose;
+
+    fn received(&self) {
+        self.metrics().received(self.function());
+    }
 
     fn now(&self) -> DateTime<Utc> {
         Ctx::now(self)
@@ -36,8 +46,7 @@ impl Inbox for Ctx {
         Ctx::sender_address(self, headers)
     }
 
-    async fn trigger(&self, id: TriggerId) -> Result<Option<(Self::Trigger, Secrets)>, InboxError> {
-        self.metrics().received(self.function());
+    async fn trigger(&self, id: TriggerId) -> Result<Option<(Whose, Secrets)>, InboxError> {
         let keyring = self.keyring().map_err(failed)?;
         let found = self.store().inbox_trigger(keyring, id).await;
         let found = found.map_err(|error| match error {
@@ -47,32 +56,28 @@ impl Inbox for Ctx {
             | store::inbox::InboxError::Kind(_)
             | store::inbox::InboxError::Scheme(_)) => failed(error),
         })?;
-        let Some(trigger) = found.filter(|trigger| takes_webhooks(trigger.kind)) else {
-            return Ok(None);
-        };
-        let secrets = match trigger.secret {
-            Some(current) => Secrets::new(current, trigger.secret_previous),
-            None => Secrets::none(),
-        };
-        let keys = match &trigger.scheme {
-            Some(Scheme::Oidc(scheme)) => keys(self, scheme.issuer).await?,
-            Some(_) | None => Arc::default(),
-        };
-        let secrets = secrets
-            .with_scheme(trigger.scheme)
-            .with_path(PathSecrets {
-                current: trigger.path_sha256.map(PathHash),
-                previous: trigger.path_sha256_previous.map(PathHash),
-            })
-            .with_keys(keys);
-        Ok(Some(((trigger.tenant, trigger.id), secrets)))
+        with_secrets(self, found).await
     }
 
-    async fn record(
-        &self,
-        &(tenant, trigger): &Self::Trigger,
-        incoming: Incoming,
-    ) -> Result<Recorded, InboxError> {
+    async fn remembered(&self, id: TriggerId) -> Result<Option<(Whose, Secrets)>, InboxError> {
+        with_secrets(self, self.store().remembered_trigger(id)).await
+    }
+
+    fn redelivered(&self, id: TriggerId, proof: &str, body_sha256: [u8; 32]) -> Option<Again> {
+        let keyring = self.keyring().ok()?;
+        let token = RedeliveryToken::verify(proof, keyring, Ctx::now(self)).ok()?;
+        (token.trigger == id && token.body_sha256 == body_sha256).then_some(Again {
+            of: token.delivery,
+            attempt: token.attempt,
+        })
+    }
+
+    async fn record(&self, whose: &Whose, incoming: Incoming) -> Result<Recorded, InboxError> {
+        let &Whose {
+            tenant,
+            trigger,
+            version,
+        } = whose;
         let (accepted, reason, facts) = match &incoming.meaning {
             Meaning::Accepted(facts) => (Accepted::Events, None, facts.as_slice()),
             Meaning::Ping => (Accepted::Ping, None, [].as_slice()),
@@ -80,54 +85,114 @@ impl Inbox for Ctx {
             Meaning::Malformed { reason } => (Accepted::Malformed, Some(reason), [].as_slice()),
         };
         let id = DeliveryId::from(self.new_id());
+        // Two equal bodies with more than their window between them are two deliveries, with two events.
         let unnamed = id.to_string();
-        let key = incoming.key.as_deref().unwrap_or(&unnamed);
+        let named = match &incoming.key {
+            Some(Key::Named(name)) => name,
+            Some(Key::OfBody(..)) | None => &unnamed,
+        };
         let events = facts
             .iter()
             .enumerate()
-            .map(|(child, fact)| event(trigger, key, child, fact))
+            .map(|(child, fact)| event(trigger, named, child, fact))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let delivery = NewDelivery {
             id,
             tenant,
             trigger,
+            trigger_version: version,
+            proved_by: incoming.proved_by.map(|which| match which {
+                Which::Current => ProvedBy::Current,
+                Which::Previous => ProvedBy::Previous,
+            }),
+            function: self.function(),
             vendor: incoming.vendor,
             vendor_event: incoming.vendor_event.as_deref(),
-            key: incoming.key.as_deref(),
+            key: incoming.key.as_ref().map(|key| match key {
+                Key::Named(name) => NewKey::Named(name),
+                Key::OfBody(text, window) => NewKey::OfBody(text, *window),
+            }),
             accepted,
             reason: reason.map(String::as_str),
             headers: serde_json::to_value(&incoming.headers).map_err(failed)?,
             body: &incoming.body,
             body_sha256: incoming.body_sha256,
             traceparent: Some(incoming.traceparent.as_str()),
+            redelivery_of: incoming.again,
             events: &events,
         };
         let keyring = self.keyring().map_err(failed)?;
         let stored = self.store().accept_delivery(keyring, &delivery).await;
-        Ok(match stored.map_err(unanswered)? {
+        let stored = stored.map_err(unanswered)?;
+        if stored == Stored::Changed {
+            self.store().forget_trigger(trigger);
+        }
+        Ok(match stored {
             Stored::AsGiven => Recorded::New(delivery.id),
             Stored::Duplicate { first } => Recorded::Duplicate { first },
             Stored::Conflict { first } => Recorded::Conflict { first },
+            Stored::Changed => Recorded::Changed,
         })
     }
 
     async fn reject(
         &self,
-        trigger: Option<&Self::Trigger>,
+        trigger: Option<&Whose>,
         rejection: Rejection,
     ) -> Result<(), InboxError> {
         let rejection = StoredRejection {
             id: self.new_id().into(),
-            trigger: trigger.copied(),
+            trigger: trigger.map(|whose| (whose.tenant, whose.trigger)),
+            function: self.function(),
             vendor: rejection.vendor,
             vendor_event: rejection.vendor_event.as_deref(),
             reason: &rejection.reason,
+            cause: rejection.cause.as_str(),
             headers: serde_json::to_value(&rejection.headers).map_err(failed)?,
+            sampled: i32::try_from(rejection.sampled).unwrap_or(i32::MAX),
         };
         let counted = self.store().count_rejection(&rejection).await;
         counted.map_err(unanswered)
     }
+}
+
+/// Whose trigger a request named, and in which version it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    tenant: TenantId,
+    trigger: TriggerId,
+    version: i64,
+}
+
+async fn with_secrets(
+    ctx: &Ctx,
+    found: Option<InboxTrigger>,
+) -> Result<Option<(Whose, Secrets)>, InboxError> {
+    let Some(trigger) = found.filter(|trigger| takes_webhooks(trigger.kind)) else {
+        return Ok(None);
+    };
+    let secrets = match trigger.secret {
+        Some(current) => Secrets::new(current, trigger.secret_previous),
+        None => Secrets::none(),
+    };
+    let keys = match &trigger.scheme {
+        Some(Scheme::Oidc(scheme)) => keys(ctx, scheme.issuer).await?,
+        Some(_) | None => Arc::default(),
+    };
+    let secrets = secrets
+        .with_scheme(trigger.scheme)
+        .with_path(PathSecrets {
+            current: trigger.path_sha256.map(PathHash),
+            previous: trigger.path_sha256_previous.map(PathHash),
+        })
+        .with_keys(keys);
+    let whose = Whose {
+        tenant: trigger.tenant,
+        trigger: trigger.id,
+        version: trigger.version,
+    };
+    Ok(Some((whose, secrets)))
 }
 
 const fn takes_webhooks(kind: TriggerKind) -> bool {

@@ -154,6 +154,11 @@ impl Delivery<Raw> {
         self.path_secret.as_ref()
     }
 
+    /// The body, for who hands it on as it is.
+    pub(crate) fn body_bytes_as_sent(&self) -> Bytes {
+        self.body.clone()
+    }
+
     /// What a signature is checked over; nobody may read a meaning into it.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.body
@@ -170,21 +175,37 @@ impl Delivery<Raw> {
         self.verified_by(|raw| V::verify(raw, secrets))
     }
 
-    /// The same for the URL that is for every vendor.
-    pub(crate) fn verified_by(
-        self,
-        check: impl FnOnce(&Self) -> Result<Which, BadSignature>,
-    ) -> Result<(Delivery<Verified>, Which), BadSignature> {
-        let which = check(&self)?;
-        let verified = Delivery {
+    /// The same request once more.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            received_at: self.received_at,
+            from: self.from,
+            path_secret: self.path_secret.clone(),
+            state: PhantomData,
+        }
+    }
+
+    /// A delivery that was verified when it first came, by who can tell that it is that one.
+    pub(crate) fn known(self) -> Delivery<Verified> {
+        Delivery {
             headers: self.headers,
             body: self.body,
             received_at: self.received_at,
             from: self.from,
             path_secret: None,
             state: PhantomData,
-        };
-        Ok((verified, which))
+        }
+    }
+
+    /// The same for the URL that is for every vendor.
+    pub(crate) fn verified_by(
+        self,
+        check: impl FnOnce(&Self) -> Result<Which, BadSignature>,
+    ) -> Result<(Delivery<Verified>, Which), BadSignature> {
+        let which = check(&self)?;
+        Ok((self.known(), which))
     }
 
     /// Checks one signature header, for a vendor's `verify`.

@@ -13,6 +13,7 @@
 //! | 503 | it could not be stored: it was not taken, send it again |
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,7 +24,7 @@ use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use host::Traceparent;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use model::TriggerId;
 use secrecy::SecretString;
@@ -31,10 +32,10 @@ use sha2::{Digest, Sha256};
 use tracing::{Instrument as _, Span, field};
 
 use crate::answer::{Answer, Refusal};
-use crate::inbox::{Inbox, InboxError, Incoming, Meaning, Recorded, Rejection};
+use crate::inbox::{Inbox, InboxError, Incoming, Key, Meaning, Recorded, Rejection};
 use crate::{
-    BadSignature, Delivery, Labels, ParseError, Parsed, Raw, Secrets, Vendor, Verified, delivery,
-    sender, stored_headers,
+    BadSignature, Cause, Delivery, Labels, ParseError, Parsed, Raw, Secrets, Taking, Vendor,
+    Verified, Which, delivery, sender, stored_headers,
 };
 
 /// How large a body may be, in bytes: GitHub sends no larger one.
@@ -46,46 +47,70 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bodies over this many bytes are hashed and read off the async threads: a large one takes tens of milliseconds.
 pub(crate) const INLINE_BYTES_MAX: usize = 256 * 1024;
 
+/// How much memory a body gets before it is there, in bytes. Pages that are not written to cost nothing.
+const CAPACITY_MAX: usize = BODY_BYTES_MAX;
+
 /// How many characters of an event's name are stored.
 const EVENT_NAME_CHARS_MAX: usize = 100;
 
 /// How long a sender's name for a delivery may be, in bytes; a longer one counts as none.
 const DELIVERY_KEY_BYTES_MAX: usize = 200;
 
+/// By what a stored delivery proves itself that is read again: only we can have made it, for it alone.
+pub const REDELIVERY: HeaderName = HeaderName::from_static(REDELIVERY_NAME);
+const REDELIVERY_NAME: &str = "x-switchyard-redelivery";
+
 /// Takes a vendor's deliveries at `POST /{trigger}` and `POST /{trigger}/{secret}`.
-pub fn endpoint<V: Vendor, S: Inbox>() -> Router<S> {
+pub fn endpoint<V: Vendor, S: Inbox>(taking: Taking) -> Router<S> {
+    let taking = Arc::new(taking);
+    let by_path = Arc::clone(&taking);
     Router::new()
-        .route("/{trigger}", post(take::<V, S>))
-        .route("/{trigger}/{secret}", post(take_by_path::<V, S>))
+        .route(
+            "/{trigger}",
+            post(
+                move |State(inbox): State<S>,
+                      path: Result<Path<String>, PathRejection>,
+                      headers: HeaderMap,
+                      body: Body| async move {
+                    answered::<V, S>(&inbox, &taking, by_id(path), headers, body).await
+                },
+            ),
+        )
+        .route(
+            "/{trigger}/{secret}",
+            post(
+                move |State(inbox): State<S>,
+                      path: Result<Path<(String, SecretString)>, PathRejection>,
+                      headers: HeaderMap,
+                      body: Body| async move {
+                    answered::<V, S>(&inbox, &by_path, by_id_and_secret(path), headers, body).await
+                },
+            ),
+        )
 }
 
-async fn take<V: Vendor, S: Inbox>(
-    State(inbox): State<S>,
-    trigger: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
-    // A path that is not UTF-8 names no trigger, like any other text that is no id.
-    let trigger = trigger.map_or_else(|_| String::new(), |Path(trigger)| trigger);
-    answered::<V, S>(&inbox, (trigger, None), headers, body).await
+/// What a URL's path names: a trigger, and perhaps its secret.
+pub(crate) type Named = (String, Option<SecretString>);
+
+/// A path that is not UTF-8 names no trigger, like any other text that is no id.
+pub(crate) fn by_id(path: Result<Path<String>, PathRejection>) -> Named {
+    (
+        path.map_or_else(|_| String::new(), |Path(trigger)| trigger),
+        None,
+    )
 }
 
-async fn take_by_path<V: Vendor, S: Inbox>(
-    State(inbox): State<S>,
-    path: Result<Path<(String, SecretString)>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
-    let (trigger, secret) = path.map_or_else(
+pub(crate) fn by_id_and_secret(path: Result<Path<(String, SecretString)>, PathRejection>) -> Named {
+    path.map_or_else(
         |_| (String::new(), None),
-        |Path((t, secret))| (t, Some(secret)),
-    );
-    answered::<V, S>(&inbox, (trigger, secret), headers, body).await
+        |Path((trigger, secret))| (trigger, Some(secret)),
+    )
 }
 
 async fn answered<V: Vendor, S: Inbox>(
     inbox: &S,
-    path: (String, Option<SecretString>),
+    taking: &Taking,
+    path: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
@@ -97,7 +122,7 @@ async fn answered<V: Vendor, S: Inbox>(
         delivery.id = tracing::field::Empty,
         http.status = tracing::field::Empty,
     );
-    let answer = taken::<V, S>(inbox, path, headers, body)
+    let answer = taken::<V, S>(inbox, taking, path, headers, body)
         .instrument(span.clone())
         .await;
     let _entered = span.enter();
@@ -109,71 +134,157 @@ async fn answered<V: Vendor, S: Inbox>(
 
 async fn taken<V: Vendor, S: Inbox>(
     inbox: &S,
-    path: (String, Option<SecretString>),
+    taking: &Taking,
+    path: Named,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, Refusal> {
     let Arrived {
-        trigger,
-        secrets,
+        id,
         delivery,
         body_sha256,
     } = arrived(inbox, path, headers, body).await?;
-    let claim = Claim::of(delivery.headers(), V::NAME);
-    let outcome = judged::<V>(delivery, secrets).await?;
-    let (verified, labels, parsed, trigger) = match (outcome, trigger) {
-        (Ok((verified, labels, parsed)), Some(trigger)) => (verified, labels, parsed, trigger),
-        (outcome, trigger) => {
-            return claim
-                .refused(inbox, trigger.as_ref(), outcome.err())
-                .await
-                .map_err(Refusal::Inbox);
+    let claim = Claim::of(delivery.headers(), V::NAME, taking);
+    let again = match delivery.header(REDELIVERY_NAME) {
+        Ok(None) => None,
+        given => {
+            let given = given.ok().flatten();
+            let again = given.and_then(|proof| inbox.redelivered(id, proof, body_sha256));
+            let Some(again) = again else {
+                let trigger = inbox.trigger(id).await?.map(|(trigger, _)| trigger);
+                let bad = BadSignature::Mismatch(REDELIVERY_NAME.into());
+                return Ok(claim.refused(inbox, trigger.as_ref(), Some(bad)).await?);
+            };
+            Some(again)
         }
     };
-    let (meaning, answer) = told(parsed);
-    let incoming = Incoming {
-        vendor: labels.vendor.map_or(V::NAME, |vendor| vendor.as_str()),
-        vendor_event: labels.event.as_deref().map(shortened),
-        key: labels
-            .key
-            .filter(|key| is_key(key))
-            .or_else(|| named_by_body(labels.vendor).then(|| body_key(body_sha256))),
-        meaning,
-        headers: claim.headers,
-        body: verified.body().clone(),
-        body_sha256,
-        traceparent: Traceparent::of(verified.headers()),
+    let judge = match again {
+        Some(_) => reread::<V>,
+        None => judge::<V>,
     };
-    Ok(match inbox.record(&trigger, incoming).await? {
-        Recorded::New(id) => {
-            Span::current().record("delivery.id", field::display(id));
-            answer.about(id)
-        }
-        Recorded::Duplicate { first } => Answer::duplicate(first),
-        Recorded::Conflict { first } => Answer::conflict(first),
-    })
+    let mut look = Look::Remembered;
+    loop {
+        let proved = proved(inbox, id, delivery.copy(), look, judge).await?;
+        let (read, trigger) = match (proved.outcome, proved.trigger) {
+            (Ok(read), Some(trigger)) => (read, trigger),
+            (outcome, trigger) => {
+                let bad = outcome.err();
+                return Ok(claim.refused(inbox, trigger.as_ref(), bad).await?);
+            }
+        };
+        let Read {
+            verified,
+            which,
+            labels,
+            parsed,
+        } = read;
+        let (meaning, answer) = told(parsed);
+        let of_body = || {
+            let window = taking.window(labels.vendor)?;
+            Some(Key::OfBody(body_key(body_sha256), window))
+        };
+        let named = labels.key.filter(|key| is_key(key)).map(Key::Named);
+        let incoming = Incoming {
+            vendor: labels.vendor.map_or(V::NAME, |vendor| vendor.as_str()),
+            vendor_event: labels.event.as_deref().map(shortened),
+            proved_by: which,
+            key: match again {
+                Some(again) => Some(Key::Named(format!("redelivery {}", again.attempt))),
+                None => named.or_else(of_body),
+            },
+            again: again.map(|again| again.of),
+            meaning,
+            headers: claim.headers.clone(),
+            body: verified.body().clone(),
+            body_sha256,
+            traceparent: Traceparent::of(verified.headers()),
+        };
+        return Ok(match inbox.record(&trigger, incoming).await? {
+            Recorded::New(id) => {
+                Span::current().record("delivery.id", field::display(id));
+                answer.about(id)
+            }
+            Recorded::Duplicate { first } => Answer::duplicate(first),
+            Recorded::Conflict { first } => Answer::conflict(first),
+            Recorded::Changed if look == Look::Remembered => {
+                look = Look::Now;
+                continue;
+            }
+            Recorded::Changed => Answer::changing(),
+        });
+    }
 }
 
-/// A request with what its URL names. Nobody has checked who sent it.
-pub(crate) struct Arrived<Trigger> {
-    pub(crate) trigger: Option<Trigger>,
-    pub(crate) secrets: Secrets,
+/// A request as it came. Nobody has checked who sent it.
+pub(crate) struct Arrived {
+    pub(crate) id: TriggerId,
     pub(crate) delivery: Delivery<Raw>,
     pub(crate) body_sha256: [u8; 32],
 }
 
-/// Reads the body, then looks the trigger up.
+/// Reads the body.
 pub(crate) async fn arrived<S: Inbox>(
     inbox: &S,
-    (trigger, path_secret): (String, Option<SecretString>),
+    (trigger, path_secret): Named,
     headers: HeaderMap,
     body: Body,
-) -> Result<Arrived<S::Trigger>, Refusal> {
+) -> Result<Arrived, Refusal> {
+    inbox.received();
     let (body, body_sha256) = read(&headers, body).await?;
     // A text that is no id is looked up as one that nobody has, so that both take the same way.
     let id = trigger
         .parse()
         .unwrap_or(TriggerId::from(uuid::Uuid::nil()));
+    let from = inbox.sender_address(&headers);
+    let delivery = Delivery::new(headers, body, inbox.now())
+        .coming_from(from)
+        .at_path(path_secret);
+    Ok(Arrived {
+        id,
+        delivery,
+        body_sha256,
+    })
+}
+
+/// Whether a trigger may be one that was looked up a moment ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Remembered,
+    Now,
+}
+
+/// The trigger that a request names, and what the request turned out to be.
+pub(crate) struct Proved<Trigger, T> {
+    pub(crate) trigger: Option<Trigger>,
+    pub(crate) outcome: Result<T, BadSignature>,
+}
+
+/// Holds a request against its trigger. What does not verify against a trigger that is remembered is no more than that until
+/// the trigger was looked up; a trigger that nobody has, and one whose secret did not sign, cost one look and one check.
+pub(crate) async fn proved<S: Inbox, T: Send + 'static>(
+    inbox: &S,
+    id: TriggerId,
+    delivery: Delivery<Raw>,
+    look: Look,
+    judge: fn(Delivery<Raw>, &Secrets) -> Result<T, BadSignature>,
+) -> Result<Proved<S::Trigger, T>, InboxError> {
+    let remembered = match look {
+        Look::Remembered => inbox.remembered(id).await?,
+        Look::Now => None,
+    };
+    let mut before = None;
+    if let Some((trigger, secrets)) = remembered {
+        match judged(delivery.copy(), secrets, judge).await? {
+            Ok(it) => {
+                Span::current().record("trigger.id", field::display(id));
+                return Ok(Proved {
+                    trigger: Some(trigger),
+                    outcome: Ok(it),
+                });
+            }
+            Err(bad) => before = Some((trigger, bad)),
+        }
+    }
     let (trigger, secrets) = match inbox.trigger(id).await? {
         Some((trigger, secrets)) => {
             Span::current().record("trigger.id", field::display(id));
@@ -181,16 +292,53 @@ pub(crate) async fn arrived<S: Inbox>(
         }
         None => (None, Secrets::none()),
     };
-    let from = inbox.sender_address(&headers);
-    let delivery = Delivery::new(headers, body, inbox.now())
-        .coming_from(from)
-        .at_path(path_secret);
-    Ok(Arrived {
-        trigger,
-        secrets,
-        delivery,
-        body_sha256,
-    })
+    let outcome = match before {
+        Some((before, bad)) if trigger.as_ref() == Some(&before) => Err(bad),
+        Some(_) | None => judged(delivery, secrets, judge).await?,
+    };
+    Ok(Proved { trigger, outcome })
+}
+
+/// Checks a request, and reads it. A large one is hashed and read off the async threads.
+async fn judged<T: Send + 'static>(
+    delivery: Delivery<Raw>,
+    secrets: Secrets,
+    judge: fn(Delivery<Raw>, &Secrets) -> Result<T, BadSignature>,
+) -> Result<Result<T, BadSignature>, InboxError> {
+    if delivery.body_bytes() <= INLINE_BYTES_MAX {
+        return Ok(judge(delivery, &secrets));
+    }
+    tokio::task::spawn_blocking(move || judge(delivery, &secrets))
+        .await
+        .map_err(|error| InboxError::Failed(Box::new(error)))
+}
+
+/// A verified delivery with what it says.
+struct Read {
+    verified: Delivery<Verified>,
+    which: Option<Which>,
+    labels: Labels,
+    parsed: Result<Parsed, ParseError>,
+}
+
+fn judge<V: Vendor>(delivery: Delivery<Raw>, secrets: &Secrets) -> Result<Read, BadSignature> {
+    let (verified, which) = delivery.verify::<V>(secrets)?;
+    Ok(said::<V>(verified, Some(which)))
+}
+
+/// Reads what was verified when it first came.
+fn reread<V: Vendor>(delivery: Delivery<Raw>, _: &Secrets) -> Result<Read, BadSignature> {
+    Ok(said::<V>(delivery.known(), None))
+}
+
+fn said<V: Vendor>(verified: Delivery<Verified>, which: Option<Which>) -> Read {
+    let parsed = verified.parse::<V>();
+    Read {
+        labels: V::labels(&verified),
+        verified,
+        which,
+        parsed,
+    }
 }
 
 /// What a request says of itself, kept also when it does not verify.
@@ -198,11 +346,12 @@ pub(crate) struct Claim {
     vendor: &'static str,
     event: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
+    sampled: u32,
 }
 
 impl Claim {
     /// `vendor`: whom the URL is for.
-    pub(crate) fn of(headers: &HeaderMap, vendor: &'static str) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, vendor: &'static str, taking: &Taking) -> Self {
         let event = sender(headers)
             .and_then(|sender| delivery::one(headers, sender.event).ok().flatten())
             .map(shortened);
@@ -210,6 +359,7 @@ impl Claim {
             vendor,
             event,
             headers: stored_headers(headers),
+            sampled: taking.rejections_sampled,
         }
     }
 
@@ -220,15 +370,17 @@ impl Claim {
         trigger: Option<&S::Trigger>,
         bad: Option<BadSignature>,
     ) -> Result<Answer, InboxError> {
-        let reason = match (trigger, bad) {
-            (Some(_), Some(bad)) => bad.to_string(),
-            (Some(_) | None, _) => "there is no such trigger".to_owned(),
+        let (reason, cause) = match (trigger, bad) {
+            (Some(_), Some(bad)) => (bad.to_string(), bad.cause()),
+            (Some(_) | None, _) => ("there is no such trigger".to_owned(), Cause::NoTrigger),
         };
         let rejection = Rejection {
             vendor: self.vendor,
             vendor_event: self.event,
             reason,
+            cause,
             headers: self.headers,
+            sampled: self.sampled,
         };
         inbox.reject(trigger, rejection).await?;
         Ok(Answer::unauthorized())
@@ -244,7 +396,8 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Result<(Bytes, [u8; 32]), 
         return Err(Answer::too_large());
     }
     let reading = async {
-        let mut bytes = BytesMut::new();
+        // As large as it says it is, so that it is not moved while it grows; who lies has little of it.
+        let mut bytes = BytesMut::with_capacity(announced.unwrap_or_default().min(CAPACITY_MAX));
         let mut hash = Sha256::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Answer::cut_off())?;
@@ -272,61 +425,8 @@ fn is_key(key: &str) -> bool {
     (1..=DELIVERY_KEY_BYTES_MAX).contains(&key.len()) && !key.chars().any(char::is_control)
 }
 
-/// Whether two equal bodies of a sender are one delivery that came twice: they carry an id, a time or a digest. Those of
-/// Quay and of a plain job are equal whenever the same tag or branch is pushed, and JFrog's when a tag comes back to an
-/// image that it named before.
-fn named_by_body(vendor: Option<model::Vendor>) -> bool {
-    use model::Vendor;
-    match vendor {
-        Some(Vendor::Quay | Vendor::Generic | Vendor::Jfrog | Vendor::Nexus | Vendor::Poll) => {
-            false
-        }
-        Some(
-            Vendor::Github
-            | Vendor::Gitea
-            | Vendor::Forgejo
-            | Vendor::Gogs
-            | Vendor::Gitlab
-            | Vendor::Bitbucket
-            | Vendor::BitbucketDataCenter
-            | Vendor::AzureDevops
-            | Vendor::DockerHub
-            | Vendor::Harbor
-            | Vendor::Acr
-            | Vendor::Ecr
-            | Vendor::ArtifactRegistry
-            | Vendor::Distribution
-            | Vendor::CloudEvents
-            | Vendor::CdEvents,
-        )
-        | None => true,
-    }
-}
-
 fn body_key(sha256: [u8; 32]) -> String {
     format!("sha256:{}", hex::encode(sha256))
-}
-
-type Judged = Result<(Delivery<Verified>, Labels, Result<Parsed, ParseError>), BadSignature>;
-
-/// Verifies, then reads.
-async fn judged<V: Vendor>(
-    delivery: Delivery<Raw>,
-    secrets: Secrets,
-) -> Result<Judged, InboxError> {
-    let large = delivery.body_bytes() > INLINE_BYTES_MAX;
-    let judge = move || {
-        let (verified, _) = delivery.verify::<V>(&secrets)?;
-        let parsed = verified.parse::<V>();
-        let labels = V::labels(&verified);
-        Ok((verified, labels, parsed))
-    };
-    if !large {
-        return Ok(judge());
-    }
-    tokio::task::spawn_blocking(judge)
-        .await
-        .map_err(|error| InboxError::Failed(Box::new(error)))
 }
 
 /// What is stored, and what is answered if it is the first of its kind.

@@ -49,6 +49,64 @@ pub enum BadSignature {
     Identity(BadIdentity),
 }
 
+impl BadSignature {
+    /// What is probably wrong.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Missing(_) => Cause::NotSigned,
+            Self::Repeated(_) | Self::Malformed(_) | Self::NoPayload => Cause::OtherScheme,
+            Self::Mismatch(_) => Cause::OtherSecret,
+            Self::Stale(_) => Cause::Clock,
+            Self::NoPathSecret | Self::PathSecret => Cause::OtherUrl,
+            Self::NoAddress => Cause::NoAddress,
+            Self::Address => Cause::Address,
+            Self::Identity(_) => Cause::Identity,
+        }
+    }
+}
+
+/// What is probably wrong where requests do not verify: for a person, who has to look at one of few things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No such trigger: the URL is of one that is gone, or mistyped.
+    NoTrigger,
+    /// The hook has no secret.
+    NotSigned,
+    /// The hook proves itself in another way than the trigger asks for.
+    OtherScheme,
+    /// The hook has another secret than the trigger.
+    OtherSecret,
+    /// The sender's clock, or ours.
+    Clock,
+    /// The URL has not the trigger's secret in its path.
+    OtherUrl,
+    /// Nobody says where requests come from.
+    NoAddress,
+    /// Requests come from somewhere else.
+    Address,
+    /// The identity token is for somebody or something else.
+    Identity,
+}
+
+impl Cause {
+    /// The word in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoTrigger => "no_trigger",
+            Self::NotSigned => "not_signed",
+            Self::OtherScheme => "other_scheme",
+            Self::OtherSecret => "other_secret",
+            Self::Clock => "clock",
+            Self::OtherUrl => "other_url",
+            Self::NoAddress => "no_address",
+            Self::Address => "address",
+            Self::Identity => "identity",
+        }
+    }
+}
+
 /// Why an identity token does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentity {

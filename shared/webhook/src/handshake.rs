@@ -2,6 +2,8 @@
 //! it may send, and gets a yes only at the URL of a trigger.
 //! <https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#4-abuse-protection>
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -14,8 +16,9 @@ use model::{Scheme, TriggerId};
 use secrecy::SecretString;
 
 use crate::answer::{Answer, Refusal};
+use crate::endpoint::{Named, by_id, by_id_and_secret};
 use crate::inbox::{Inbox, Rejection};
-use crate::{Delivery, stored_headers};
+use crate::{Cause, Delivery, Taking, stored_headers};
 
 const ORIGIN: &str = "webhook-request-origin";
 const RATE: &str = "webhook-request-rate";
@@ -27,47 +30,47 @@ const ORIGIN_BYTES_MAX: usize = 253;
 
 /// Answers `OPTIONS /{trigger}` and `OPTIONS /{trigger}/{secret}`: 200 with permission for who asks, 401 as for a delivery
 /// where there is no such trigger or its path has another secret, 400 for what is no such question.
-pub fn handshake<S: Inbox>() -> Router<S> {
+pub fn handshake<S: Inbox>(taking: Taking) -> Router<S> {
+    let taking = Arc::new(taking);
+    let by_path = Arc::clone(&taking);
     Router::new()
-        .route("/{trigger}", options(by_id::<S>))
-        .route("/{trigger}/{secret}", options(by_path::<S>))
-}
-
-async fn by_id<S: Inbox>(
-    State(inbox): State<S>,
-    trigger: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let trigger = trigger.map_or_else(|_| String::new(), |Path(trigger)| trigger);
-    answered(&inbox, &trigger, None, headers).await
-}
-
-async fn by_path<S: Inbox>(
-    State(inbox): State<S>,
-    path: Result<Path<(String, SecretString)>, PathRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let Ok(Path((trigger, secret))) = path else {
-        return answered(&inbox, "", None, headers).await;
-    };
-    answered(&inbox, &trigger, Some(secret), headers).await
+        .route(
+            "/{trigger}",
+            options(
+                move |State(inbox): State<S>,
+                      path: Result<Path<String>, PathRejection>,
+                      headers: HeaderMap| async move {
+                    answered(&inbox, &taking, by_id(path), headers).await
+                },
+            ),
+        )
+        .route(
+            "/{trigger}/{secret}",
+            options(
+                move |State(inbox): State<S>,
+                      path: Result<Path<(String, SecretString)>, PathRejection>,
+                      headers: HeaderMap| async move {
+                    answered(&inbox, &by_path, by_id_and_secret(path), headers).await
+                },
+            ),
+        )
 }
 
 async fn answered<S: Inbox>(
     inbox: &S,
-    trigger: &str,
-    secret: Option<SecretString>,
+    taking: &Taking,
+    path: Named,
     headers: HeaderMap,
 ) -> Response {
-    asked(inbox, trigger, secret, headers)
+    asked(inbox, taking, path, headers)
         .await
         .unwrap_or_else(|refusal| refusal.answer().into_response())
 }
 
 async fn asked<S: Inbox>(
     inbox: &S,
-    trigger: &str,
-    secret: Option<SecretString>,
+    taking: &Taking,
+    (trigger, secret): Named,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let origin = origin(&headers)?;
@@ -84,17 +87,19 @@ async fn asked<S: Inbox>(
                 .at_path(secret)
                 .check_path(secrets.path())
                 .err()
-                .map(|bad| bad.to_string())
+                .map(|bad| (bad.to_string(), bad.cause()))
         }
         Some(_) => None,
-        None => Some("there is no such trigger".to_owned()),
+        None => Some(("there is no such trigger".to_owned(), Cause::NoTrigger)),
     };
-    if let Some(reason) = refused {
+    if let Some((reason, cause)) = refused {
         let rejection = Rejection {
             vendor: model::Vendor::CloudEvents.as_str(),
             vendor_event: Some("handshake".to_owned()),
             reason,
+            cause,
             headers: kept,
+            sampled: taking.rejections_sampled,
         };
         let trigger = found.map(|(trigger, _)| trigger);
         inbox.reject(trigger.as_ref(), rejection).await?;
@@ -196,7 +201,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).expect("a request");
-        let router = handshake::<Two>().with_state(inbox.clone());
+        let router = handshake::<Two>(Taking::default()).with_state(inbox.clone());
         router
             .oneshot(request)
             .await

@@ -12,7 +12,7 @@ use crate::sender::is_marked;
 const KEPT_MAX: usize = 50;
 
 /// What stands in place of a value that proves something.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// Headers that say what was sent and by what; those of the senders are kept too.
 const KEPT: [&str; 13] = [

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -10,12 +11,15 @@ use host::Traceparent;
 use http::HeaderMap;
 use model::{DeliveryId, TriggerId};
 
-use crate::{Normalised, Secrets};
+use crate::{Cause, Normalised, Secrets, Which};
 
 /// Where deliveries are kept.
 pub trait Inbox: Clone + Send + Sync + 'static {
-    /// What `trigger` returns and `record` and `reject` take back: whose trigger it is.
-    type Trigger: Send + Sync + 'static;
+    /// What `trigger` returns and `record` and `reject` take back: whose trigger it is, in which version.
+    type Trigger: PartialEq + Send + Sync + 'static;
+
+    /// Counts a request, whatever becomes of it.
+    fn received(&self) {}
 
     /// The time, against which signatures that are good for a while are held.
     fn now(&self) -> DateTime<Utc>;
@@ -28,6 +32,21 @@ pub trait Inbox: Clone + Send + Sync + 'static {
         &self,
         id: TriggerId,
     ) -> impl Future<Output = Result<Option<(Self::Trigger, Secrets)>, InboxError>> + Send;
+
+    /// The trigger as it was a moment ago, when it was looked up then. What does not verify against it is held against
+    /// [`Inbox::trigger`], and `record` says when it has changed since.
+    fn remembered(
+        &self,
+        _: TriggerId,
+    ) -> impl Future<Output = Result<Option<(Self::Trigger, Secrets)>, InboxError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// The delivery of which somebody here wants a new attempt: what a header says that only we can have made for this trigger
+    /// and this body, a moment ago.
+    fn redelivered(&self, _: TriggerId, _proof: &str, _body_sha256: [u8; 32]) -> Option<Again> {
+        None
+    }
 
     /// Stores a verified delivery, its events and their publication: all of it or nothing. What has the same key as an
     /// earlier one is recorded as a repeat and starts nothing.
@@ -45,6 +64,34 @@ pub trait Inbox: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), InboxError>> + Send;
 }
 
+/// A new attempt at a delivery that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// The stored one.
+    pub of: DeliveryId,
+    /// The attempt: one that comes twice is one.
+    pub attempt: uuid::Uuid,
+}
+
+/// By what a delivery is known again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// The sender's name for it.
+    Named(String),
+    /// One made of its body; counts for a while.
+    OfBody(String, Duration),
+}
+
+impl Key {
+    /// The key's text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Named(text) | Self::OfBody(text, _) => text,
+        }
+    }
+}
+
 /// A verified delivery, to be stored.
 #[derive(Debug)]
 pub struct Incoming {
@@ -52,9 +99,13 @@ pub struct Incoming {
     pub vendor: &'static str,
     /// Their name for what happened.
     pub vendor_event: Option<String>,
+    /// Which of the trigger's secrets proved it; none proves a new attempt.
+    pub proved_by: Option<Which>,
     /// Their name for this delivery or, when they give none, one made of the body; nothing where two equal bodies are two
     /// deliveries.
-    pub key: Option<String>,
+    pub key: Option<Key>,
+    /// The delivery of which this is a new attempt.
+    pub again: Option<DeliveryId>,
     /// What it means.
     pub meaning: Meaning,
     /// Its headers, masked.
@@ -101,6 +152,8 @@ pub enum Recorded {
         /// The first one.
         first: DeliveryId,
     },
+    /// It was not stored: the trigger has changed since, and the delivery is held against it once more.
+    Changed,
 }
 
 /// A request that did not verify. Nothing of its body is kept.
@@ -112,8 +165,12 @@ pub struct Rejection {
     pub vendor_event: Option<String>,
     /// Why it did not verify: one of a few texts, so that they can be counted.
     pub reason: String,
+    /// What is probably wrong.
+    pub cause: Cause,
     /// Its headers, masked.
     pub headers: BTreeMap<String, String>,
+    /// How many of a trigger and hour are stored; the others are counted only.
+    pub sampled: u32,
 }
 
 /// Why the inbox could not answer.

@@ -21,7 +21,7 @@ use serde_json::{Map, json};
 use sqlx::PgPool;
 use store::deploys::{DeployReport, NewRevision};
 use store::dispatch::Decision;
-use store::inbox::{Accepted, NewDelivery, NewEvent};
+use store::inbox::{Accepted, NewDelivery, NewEvent, NewKey};
 use store::{Keyring, Store, people, setup};
 use tempfile::NamedTempFile;
 use testkit::TestDb;
@@ -160,6 +160,8 @@ async fn house(
 
     let delivery = DeliveryId::from(Uuid::now_v7());
     let event = EventId::from(Uuid::now_v7());
+    let read = store.inbox_trigger(keyring, trigger).await;
+    let version = read.expect("an answer").expect("a trigger").version;
     store
         .accept_delivery(
             keyring,
@@ -167,15 +169,19 @@ async fn house(
                 id: delivery,
                 tenant,
                 trigger,
+                trigger_version: version,
+                proved_by: None,
+                function: "webhook-gitea",
                 vendor: "gitea",
                 vendor_event: Some("push"),
-                key: Some("1"),
+                key: Some(NewKey::Named("1")),
                 accepted: Accepted::Events,
                 reason: None,
                 headers: json!({"x-gitea-event": "push", "x-gitea-signature": "***"}),
                 body: b"{\"note\": \"<script>alert(1)</script>\"}",
                 body_sha256: [7; 32],
                 traceparent: None,
+                redelivery_of: None,
                 events: &[NewEvent {
                     id: event,
                     ty: "dev.switchyard.git.pushed.v1",

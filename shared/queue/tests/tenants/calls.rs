@@ -191,6 +191,10 @@ pub(crate) const CALLS: &[Call] = &[
         "repair_wakeups",
         "select r.* from switchyard.repair_wakeups({tenant}, 'queued', 10, false, 'a person', null) r",
     ),
+    fenced_noted(
+        "replay_deliveries_step",
+        "select r.* from switchyard.replay_deliveries_step({running}, {epoch}, '{}', null, 10, 10) r",
+    ),
     writes(SYSTEM, "replay_job", "select switchyard.replay_job({tenant}, {dead}, 'a person')"),
     for_all(SYSTEM, "republish_cancels", RELAY),
     for_all(SYSTEM, "republish_events", RELAY),
@@ -229,6 +233,7 @@ pub(crate) const CALLS: &[Call] = &[
     ),
     writes(TENANT, "add_own_job", "select a.* from switchyard.add_own_job('task', '{}', null, null, null, 'a person') a"),
     writes(TENANT, "ask_own_bulk", "select switchyard.ask_own_bulk('replay', '{}', 'a person')"),
+    writes(TENANT, "ask_own_replays", "select switchyard.ask_own_replays('{}', null, 'a person')"),
     writes(TENANT, "cancel_own_job", "select switchyard.cancel_own_job({running}, 'a person')"),
     writes(
         TENANT,
@@ -246,6 +251,11 @@ pub(crate) const CALLS: &[Call] = &[
         )",
     ),
     writes(TENANT, "drop_own_url", "select switchyard.drop_own_url('called')"),
+    writes(
+        TENANT,
+        "note_own_delivery_deed",
+        "select switchyard.note_own_delivery_deed(md5('of-a')::uuid, 'read_body', 'a person', '{}')",
+    ),
     for_all(TENANT, "open_session", PERSON),
     for_all(TENANT, "own_job_reasons", "tried by itself: it tells of states, not of names"),
     for_all(TENANT, "own_left_in", "tried by itself: it tells a number"),
@@ -266,6 +276,11 @@ pub(crate) const CALLS: &[Call] = &[
         TENANT,
         "repair_own_wakeups",
         "select r.* from switchyard.repair_own_wakeups('queued', 10, false, 'a person', null) r",
+    ),
+    writes(
+        TENANT,
+        "repeat_own_delivery",
+        "select r.* from switchyard.repeat_own_delivery(md5('of-a')::uuid, null, 'request', 'a person') r",
     ),
     writes(TENANT, "replay_own_job", "select switchyard.replay_own_job({dead}, 'a person')"),
     writes(TENANT, "resume_own", "select switchyard.resume_own({pause}, 'a person', null)"),

@@ -35,4 +35,6 @@ insert into switchyard.bindings (id, database_id, trigger_id, workload_id)
 values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, md5('{mark}')::uuid);
 insert into switchyard.events (id, database_id, type, source, data, correlation_id)
 values (md5('{mark}')::uuid, '{tenant}', 'type', '/', '{}', '{mark}');
+insert into switchyard.deliveries (id, database_id, trigger_id, vendor, verdict, body_bytes)
+values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', 'ignored', 0);
 insert into switchyard.event_log (database_id, severity, source, message) values ('{tenant}', 'info', 'test', '{mark}');

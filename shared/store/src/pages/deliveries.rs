@@ -156,14 +156,39 @@ pub struct DeliveryDetail {
     pub key: Option<String>,
     /// The first delivery with its id, when this one repeats it.
     pub first: Option<DeliveryId>,
+    /// The delivery of which this is a new attempt.
+    pub redelivery_of: Option<DeliveryId>,
     /// When its id came again: the oldest first.
     pub repeats: Vec<DateTime<Utc>>,
+    /// What came of it later: repeats and new attempts, the oldest first.
+    pub later: Vec<LaterDelivery>,
+    /// The function that took it and can read it again; nothing where that was not recorded.
+    pub function: Option<String>,
     /// Names and values, secrets masked.
     pub headers: Value,
     /// How long its body is, in bytes.
     pub body_bytes: i64,
+    /// SHA-256 of its body, as hexadecimal digits; nothing of what was not verified.
+    pub body_sha256: Option<String>,
+    /// Whether its body is still here.
+    pub body_kept: bool,
+    /// When its body was let go, which is before its row is.
+    pub body_dropped_at: Option<DateTime<Utc>>,
     #[serde(skip)]
     sealed_body: Option<Vec<u8>>,
+}
+
+/// A delivery that repeats another, or is a new attempt at it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LaterDelivery {
+    /// The later one.
+    pub id: DeliveryId,
+    /// When it was stored.
+    pub received_at: DateTime<Utc>,
+    /// What it turned out to be.
+    pub verdict: DeliveryVerdict,
+    /// Whether somebody here wanted it, and not its sender.
+    pub redelivery: bool,
 }
 
 impl DeliveryDetail {
@@ -268,7 +293,7 @@ pub async fn delivery(
     };
     let row = sqlx::query!(
         r#"
-        select delivery_key, first_id, headers, body, body_bytes
+        select delivery_key, first_id, redelivery_of, function, headers, body, body_bytes, body_sha256, body_dropped_at
         from switchyard.deliveries
         where database_id = switchyard.current_tenant() and id = $1
         "#,
@@ -276,31 +301,70 @@ pub async fn delivery(
     )
     .fetch_one(&mut **tx)
     .await?;
-    let repeats = sqlx::query_scalar!(
+    let later = sqlx::query!(
         r#"
-        select received_at
-        from switchyard.deliveries
-        where database_id = switchyard.current_tenant() and first_id = $1
+        select id as "id!", received_at as "received_at!", verdict::text as "verdict!", redelivery as "redelivery!"
+        from (
+            (select id, received_at, verdict, false as redelivery
+             from switchyard.deliveries
+             where database_id = switchyard.current_tenant() and first_id = $1
+             order by id
+             limit $2)
+            union all
+            (select id, received_at, verdict, true
+             from switchyard.deliveries
+             where database_id = switchyard.current_tenant() and redelivery_of = $1
+             order by id
+             limit $2)
+        ) l
         order by id
-        limit $2
         "#,
         id.uuid(),
         REPEATS_MAX
     )
     .fetch_all(&mut **tx)
     .await?;
+    let later = later
+        .into_iter()
+        .map(|row| {
+            Ok(LaterDelivery {
+                id: row.id.into(),
+                received_at: row.received_at,
+                verdict: word(&row.verdict)?,
+                redelivery: row.redelivery,
+            })
+        })
+        .collect::<Result<Vec<_>, sqlx::Error>>()?;
     Ok(Some(DeliveryDetail {
         delivery,
         key: row.delivery_key,
         first: row.first_id.map(DeliveryId::from),
-        repeats,
+        redelivery_of: row.redelivery_of.map(DeliveryId::from),
+        repeats: later
+            .iter()
+            .filter(|later| !later.redelivery)
+            .map(|later| later.received_at)
+            .collect(),
+        later,
+        function: row.function,
         headers: row.headers,
         body_bytes: row.body_bytes,
+        body_sha256: row.body_sha256.map(hex),
+        body_kept: row.body.is_some(),
+        body_dropped_at: row.body_dropped_at,
         sealed_body: row.body,
     }))
 }
 
-async fn read(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Delivery>, sqlx::Error> {
+fn hex(bytes: Vec<u8>) -> String {
+    use std::fmt::Write as _;
+    bytes.into_iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a text takes all that is written to it");
+        text
+    })
+}
+
+pub(super) async fn read(tx: &mut TenantTx, ids: &[Uuid]) -> Result<Vec<Delivery>, sqlx::Error> {
     let found = sqlx::query!(
         r#"
         select d.id, d.received_at, d.vendor, d.vendor_event, d.verdict::text as "verdict!", d.reason, d.trigger_id,

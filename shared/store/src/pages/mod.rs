@@ -7,23 +7,27 @@
 
 mod deliveries;
 mod events;
+mod health;
 mod jobs;
 mod logs;
 mod overview;
+mod search;
 mod workloads;
 
 use serde::Serialize;
 
 pub use deliveries::{
     BecameJob, Delivery, DeliveryDetail, DeliveryEvent, DeliveryFilter, DeliveryVerdict,
-    deliveries, delivery, triggers,
+    LaterDelivery, deliveries, delivery, triggers,
 };
 pub use events::{Event, EventDecision, EventDelivery, event, event_data};
+pub use health::{RejectedFor, SecretUsed, TriggerHealth, trigger_health};
 pub use jobs::{
     Job, JobDetail, JobEvent, attention, cancel, job, job_events, jobs, latest_jobs, workload_jobs,
 };
 pub use logs::{EpochLines, Line, LogCursor, log_after, log_before, log_epochs};
 pub use overview::{Overview, overview};
+pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};
 pub use workloads::{
     Binding, Revision, Workload, WorkloadDetail, WorkloadState, bindings, revision,
     revision_numbered, revisions, workload, workloads,

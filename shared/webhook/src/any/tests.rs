@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::inbox::{Incoming, Recorded, Rejection};
+use crate::inbox::{InboxError, Incoming, Recorded, Rejection};
 use crate::{PathHash, PathSecrets};
 
 const SECRET: &str = "the trigger's secret";
@@ -101,7 +101,7 @@ struct Tried {
 
 async fn tried(behind: Behind, request: Request<Body>) -> Tried {
     let triggers = Triggers::default();
-    let router = any(behind.clone()).with_state(triggers.clone());
+    let router = any(behind.clone(), Taking::default()).with_state(triggers.clone());
     let response = router.oneshot(request).await.expect("a router answers");
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();

@@ -93,7 +93,7 @@ impl Inbox for Memory {
         let id = DeliveryId::from(Uuid::from_u128(kept.recorded.len() as u128 + 1));
         let hash = incoming.body_sha256;
         let refused = matches!(incoming.meaning, Meaning::Malformed { .. });
-        let key = incoming.key.clone();
+        let key = incoming.key.as_ref().map(|key| key.text().to_owned());
         kept.recorded.push(incoming);
         let Some(key) = key.filter(|_| !refused) else {
             return Ok(Recorded::New(id));
@@ -144,7 +144,7 @@ async fn send(inbox: &Memory, request: Request<Body>) -> (StatusCode, Value) {
 }
 
 async fn answer(inbox: &Memory, request: Request<Body>) -> Response {
-    let router = endpoint::<Sample, Memory>().with_state(inbox.clone());
+    let router = endpoint::<Sample, Memory>(Taking::default()).with_state(inbox.clone());
     router
         .oneshot(request)
         .await
@@ -164,7 +164,8 @@ async fn a_push_is_taken_with_its_id() {
     }
     "#);
     let kept = inbox.kept();
-    assert_eq!(kept.recorded[0].key.as_deref(), Some("a"));
+    assert_eq!(kept.recorded[0].key, Some(Key::Named("a".to_owned())));
+    assert_eq!(kept.recorded[0].proved_by, Some(Which::Current));
     assert_eq!(kept.recorded[0].vendor_event.as_deref(), Some("push"));
     assert_eq!(kept.recorded[0].headers["x-hub-signature-256"], "***");
     assert_eq!(kept.recorded[0].body_sha256, *Sha256::digest("{}"));
@@ -214,7 +215,8 @@ async fn without_an_id_the_body_names_the_delivery() {
     anonymous.headers_mut().remove("x-github-delivery");
     send(&inbox, anonymous).await;
     let key = format!("sha256:{}", hex::encode(Sha256::digest("{}")));
-    assert_eq!(inbox.kept().recorded[0].key, Some(key));
+    let hour = std::time::Duration::from_secs(3600);
+    assert_eq!(inbox.kept().recorded[0].key, Some(Key::OfBody(key, hour)));
 }
 
 #[tokio::test]
