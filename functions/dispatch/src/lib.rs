@@ -3,8 +3,6 @@
 //! The event on the wire is trusted for nothing but its id. Decisions, jobs and the mark on the event are one transaction,
 //! so that an event delivered many times makes each job once.
 
-mod matching;
-
 use anyhow::{Context as _, anyhow};
 use events::{Event, Reply};
 use host::{Ctx, EventError, Function, Kind};
@@ -36,7 +34,11 @@ async fn dispatch(ctx: Ctx, event: Event) -> Result<Reply, EventError> {
         tracing::debug!(event.id = %id, "dispatched before");
         return Ok(Reply::Ack);
     }
-    let decisions = matching::decide(&stored);
+    let decisions = match &stored.trigger {
+        Some(trigger) => triggers::decide(&stored.event, trigger, &stored.bindings),
+        // Its trigger was taken away: nobody is left who could decide.
+        None => Vec::new(),
+    };
     let jobs = ctx
         .store()
         .record_decisions(id, &decisions)

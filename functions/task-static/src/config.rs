@@ -50,7 +50,7 @@ fn markdown_default() -> bool {
 }
 
 /// The JSON Schema of [`StaticConfig`]. It says no less than the types do, except for the finer rules of Git's names.
-pub const SCHEMA: &str = include_str!("schema.json");
+pub const SCHEMA: &str = model::SourceKind::Static.config_schema();
 
 #[cfg(test)]
 mod tests {

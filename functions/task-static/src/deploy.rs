@@ -20,6 +20,11 @@ pub(crate) async fn run(
     job: Job<WorkloadJob>,
 ) -> Result<Outcome, TaskError> {
     let id = job.spec.workload;
+    if job.spec.untrusted {
+        return Err(TaskError::fail(anyhow!(
+            "this comes from a fork, and a deploy changes what everybody sees; bind changes of forks to a task that only looks"
+        )));
+    }
     let workload = answered(|| ctx.store().workload(job.tenant, id))
         .await?
         .ok_or_else(|| TaskError::fail(anyhow!("there is no workload {id}: it was removed")))?;

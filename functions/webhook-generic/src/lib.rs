@@ -89,6 +89,7 @@ impl Vendor for Generic {
             Body::Empty => Normalised::ManualRequested(ManualRequested {
                 vendor: Some(model::Vendor::Generic),
                 actor: None,
+                inputs: serde_json::Map::new(),
             }),
             Body::Json(body) => match simple::Simple::of(&body) {
                 Some(simple) => simple.fact()?,

@@ -153,6 +153,7 @@ fn without_a_body_it_is_a_request_by_hand() {
     let manual = Parsed::Events(vec![Normalised::ManualRequested(ManualRequested {
         vendor: Some(model::Vendor::Generic),
         actor: None,
+        inputs: serde_json::Map::new(),
     })]);
     for content_type in ["", "application/json", "application/x-www-form-urlencoded"] {
         assert_eq!(

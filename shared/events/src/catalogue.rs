@@ -106,6 +106,10 @@ event_types! {
     WebhookReceived = "dev.switchyard.webhook.received.v1" on Some(Broker::Inbound);
     /// Somebody wants it to run now.
     ManualRequested = "dev.switchyard.manual.requested.v1" on Some(Broker::Inbound);
+    /// A schedule came to a tick.
+    ScheduleFired = "dev.switchyard.schedule.fired.v1" on Some(Broker::Inbound);
+    /// A line of a log matched a rule that starts work.
+    LogMatched = "dev.switchyard.log.matched.v1" on Some(Broker::Inbound);
     /// There may be work for a task.
     JobQueued = "dev.switchyard.job.queued.v1" on Some(Broker::Work);
     /// Somebody wants a job to stop.
@@ -130,6 +134,10 @@ event_types! {
     DeliveryRejected = "dev.switchyard.delivery.rejected.v1" on Some(Broker::Observed);
     /// A queue has work and makes no progress.
     QueueStalled = "dev.switchyard.queue.stalled.v1" on Some(Broker::Observed);
+    /// Messages to an endpoint are stopped, because it fails.
+    NotificationEndpointDisabled = "dev.switchyard.notification.endpoint.disabled.v1" on Some(Broker::Observed);
+    /// An endpoint that failed takes messages again.
+    NotificationEndpointRecovered = "dev.switchyard.notification.endpoint.recovered.v1" on Some(Broker::Observed);
     /// A row was written to the log of events.
     LogRecorded = "dev.switchyard.log.recorded.v1" on Some(Broker::Observed);
     /// A tick of a PingSource.

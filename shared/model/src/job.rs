@@ -309,6 +309,10 @@ pub struct WorkloadJob {
     /// The binding's overrides of the workload's config, merged at the top level.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub overrides: serde_json::Map<String, serde_json::Value>,
+    /// Whether it comes from people who may not write here, as a change of a fork does: it gets no secrets, writes no state
+    /// and asks for no approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 #[cfg(test)]

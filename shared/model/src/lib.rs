@@ -5,6 +5,7 @@
 
 mod broker;
 mod decision;
+mod filter;
 pub mod git;
 mod glob;
 mod id;
@@ -18,6 +19,11 @@ mod workload;
 
 pub use broker::{Broker, UnknownBroker};
 pub use decision::{Check, Clause};
+pub use filter::{
+    ChangeFilter, Condition, ConditionLanguage, EventTrigger, GitTrigger, LogTrigger,
+    ManualTrigger, PipelineFilter, RegistryTrigger, ReleaseFilter, Scalar, ScheduleTrigger,
+    Severity, TagPattern, TagPatternError, Wanted, WebhookTrigger,
+};
 pub use glob::{Glob, GlobError};
 pub use id::{
     BindingId, DeliveryId, EventId, IdError, JobId, PersonId, RevisionId, ScheduleId, TenantId,
@@ -29,5 +35,5 @@ pub use job::{
 };
 pub use role::{DatabaseRole, Role, UnknownRole};
 pub use scheme::Scheme;
-pub use trigger::{GitTrigger, TriggerKind, UnknownKind, Vendor};
+pub use trigger::{TriggerKind, UnknownKind, Vendor};
 pub use workload::{Host, HostError, RevisionState, SourceKind, UnknownSource};

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Glob;
-
 /// What makes a trigger fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -17,13 +15,28 @@ pub enum TriggerKind {
     Registry,
     /// Anything that somebody posts.
     Webhook,
-    /// A CloudEvent.
-    Event,
+    /// A tick of a clock.
+    Schedule,
     /// A person.
     Manual,
+    /// A line in a log.
+    Log,
+    /// A CloudEvent.
+    Event,
 }
 
 impl TriggerKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Git,
+        Self::Registry,
+        Self::Webhook,
+        Self::Schedule,
+        Self::Manual,
+        Self::Log,
+        Self::Event,
+    ];
+
     /// The name in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -31,9 +44,49 @@ impl TriggerKind {
             Self::Git => "git",
             Self::Registry => "registry",
             Self::Webhook => "webhook",
-            Self::Event => "event",
+            Self::Schedule => "schedule",
             Self::Manual => "manual",
+            Self::Log => "log",
+            Self::Event => "event",
         }
+    }
+
+    /// Whether senders outside reach it by a URL.
+    #[must_use]
+    pub const fn takes_webhooks(self) -> bool {
+        match self {
+            Self::Git | Self::Registry | Self::Webhook | Self::Event => true,
+            Self::Schedule | Self::Manual | Self::Log => false,
+        }
+    }
+
+    /// The keys at the top level of its filter.
+    #[must_use]
+    pub const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Git => &[
+                "repository",
+                "branches",
+                "tags",
+                "paths",
+                "ignore_skip",
+                "changes",
+                "releases",
+                "pipelines",
+            ],
+            Self::Registry => &["image", "tags", "platform"],
+            Self::Webhook => &["events", "fields"],
+            Self::Schedule => &["rule", "start", "end", "time_zone", "missed"],
+            Self::Manual => &[],
+            Self::Log => &["rules", "severities"],
+            Self::Event => &["exact", "prefix", "suffix"],
+        }
+    }
+}
+
+impl fmt::Display for TriggerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -41,22 +94,18 @@ impl FromStr for TriggerKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        [
-            Self::Git,
-            Self::Registry,
-            Self::Webhook,
-            Self::Event,
-            Self::Manual,
-        ]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or_else(|| UnknownKind(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 
 /// A text that names no kind of trigger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a kind of trigger")]
+#[error(
+    "{0:?} is not a kind of trigger: there are git, registry, webhook, schedule, manual, log and event"
+)]
 pub struct UnknownKind(String);
 
 /// Who sends a webhook.
@@ -105,6 +154,8 @@ pub enum Vendor {
     CdEvents,
     /// Anybody else.
     Generic,
+    /// Nobody: we looked for ourselves.
+    Poll,
 }
 
 impl Vendor {
@@ -132,6 +183,7 @@ impl Vendor {
             Self::CloudEvents => "cloudevents",
             Self::CdEvents => "cdevents",
             Self::Generic => "generic",
+            Self::Poll => "poll",
         }
     }
 }
@@ -140,24 +192,4 @@ impl fmt::Display for Vendor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// A `git` trigger's filter. A list that is empty filters nothing, except that tags match only where `tags` is given.
-///
-/// A binding overrides it key by key at the top level.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GitTrigger {
-    /// `owner/name` of the repository; a pattern may span segments with `**`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repository: Option<Glob>,
-    /// Branches whose pushes match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub branches: Vec<Glob>,
-    /// Tags that match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Glob>,
-    /// Paths of which at least one must have changed. A push that does not say what changed passes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub paths: Vec<Glob>,
 }

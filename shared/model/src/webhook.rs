@@ -43,4 +43,17 @@ pub struct ManualRequested {
     /// Who asks, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
+    /// What they say with it, for payloads that are made from it.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub inputs: serde_json::Map<String, Value>,
+}
+
+/// Data of `dev.switchyard.schedule.fired.v1`: the clock came to a tick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleFired {
+    /// The schedule.
+    pub schedule: i64,
+    /// When it was to fire; when it did may be later. Nothing where a person fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<chrono::DateTime<chrono::Utc>>,
 }

@@ -14,11 +14,22 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Static];
+
     /// The name in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Static => "static",
+        }
+    }
+
+    /// The JSON Schema of its config. What it lets pass may still break the finer rules of its task.
+    #[must_use]
+    pub const fn config_schema(self) -> &'static str {
+        match self {
+            Self::Static => include_str!("static.schema.json"),
         }
     }
 
@@ -28,6 +39,12 @@ impl SourceKind {
         match self {
             Self::Static => "task-static",
         }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use model::{BindingId, Check, EventId, JobId, TenantId, TriggerId, WorkloadId};
+use model::{BindingId, EventId, JobId, TenantId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
+use ::triggers::{Binding, Decision, Event, Target, Trigger};
 use uuid::Uuid;
 
 use crate::Store;
@@ -13,109 +14,60 @@ use crate::Store;
 /// An event as dispatch loads it. The message that led here is trusted for nothing but the id.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
-    /// The event.
-    pub id: EventId,
     /// Whose.
     pub tenant: TenantId,
-    /// CloudEvents `type`.
-    pub ty: String,
-    /// Its data, as text.
-    pub data: String,
-    /// Through which trigger it came.
-    pub trigger: Option<StoredTrigger>,
-    /// How often work led to work on the way here.
-    pub depth: i32,
-    /// W3C trace context.
-    pub traceparent: Option<String>,
+    /// What happened.
+    pub event: Event,
+    /// Through which trigger it came; nothing when that is gone.
+    pub trigger: Option<Trigger>,
+    /// What is bound to the trigger, in order.
+    pub bindings: Vec<Binding>,
     /// Whether decisions were made already.
     pub dispatched: bool,
-    /// What is bound to the trigger, in order.
-    pub bindings: Vec<StoredBinding>,
 }
 
-/// A trigger as dispatch needs it.
-#[derive(Debug, Clone)]
-pub struct StoredTrigger {
-    /// The trigger.
-    pub id: TriggerId,
-    /// The kind's name.
-    pub kind: String,
-    /// The kind's filter.
-    pub config: Map<String, Value>,
-    /// Whether it is switched on.
-    pub enabled: bool,
-}
-
-/// A binding as dispatch needs it.
-#[derive(Debug, Clone)]
-pub struct StoredBinding {
-    /// The binding.
-    pub id: BindingId,
-    /// Overrides of the trigger's filter.
-    pub filter: Map<String, Value>,
-    /// Overrides of the workload's config.
-    pub overrides: Map<String, Value>,
-    /// Whether it is switched on.
-    pub enabled: bool,
-    /// What it starts.
-    pub workload: WorkloadId,
-    /// The kind of the workload's source.
-    pub source: String,
-}
-
-/// A binding as the look-up tells it.
+/// A binding as look-ups tell it.
 #[derive(Debug, Deserialize)]
-struct BindingRow {
+pub(crate) struct BindingRow {
     id: Uuid,
     filter: Map<String, Value>,
-    overrides: Map<String, Value>,
+    condition: Option<Value>,
     enabled: bool,
-    workload: Uuid,
-    source: String,
+    overrides: Map<String, Value>,
+    workload: Option<Uuid>,
+    source: Option<String>,
+    task: Option<String>,
+    payload: Option<Value>,
+    queue_name: Option<String>,
+    key: Option<String>,
+    priority: i32,
 }
 
-impl From<BindingRow> for StoredBinding {
+impl From<BindingRow> for Binding {
     fn from(row: BindingRow) -> Self {
+        let target = match row.workload {
+            Some(id) => Target::Workload {
+                id: id.into(),
+                source: row.source.unwrap_or_default(),
+                overrides: row.overrides,
+            },
+            // A CHECK says that there is a task where there is no workload, with its payload.
+            None => Target::Task {
+                task: row.task.unwrap_or_default(),
+                payload: row.payload.unwrap_or_default(),
+                queue_name: row.queue_name,
+                key: row.key,
+                priority: row.priority,
+            },
+        };
         Self {
             id: row.id.into(),
             filter: row.filter,
-            overrides: row.overrides,
+            condition: row.condition,
             enabled: row.enabled,
-            workload: row.workload.into(),
-            source: row.source,
+            target,
         }
     }
-}
-
-/// What a binding made of an event.
-#[derive(Debug, Clone)]
-pub enum Decision {
-    /// It starts this.
-    Matched {
-        /// Which binding.
-        binding: BindingId,
-        /// The clauses that held.
-        held: Vec<Check>,
-        /// The task.
-        task: &'static str,
-        /// What to do.
-        payload: Value,
-        /// In which named queue.
-        queue_name: String,
-        /// Under which key: a newer one takes its place.
-        key: String,
-        /// On what.
-        workload: WorkloadId,
-    },
-    /// It starts nothing.
-    Unmatched {
-        /// Which binding.
-        binding: BindingId,
-        /// The clauses that held before.
-        held: Vec<Check>,
-        /// The clause that failed.
-        failed: Check,
-    },
 }
 
 /// A job that dispatch made.
@@ -141,20 +93,23 @@ impl Store {
         // One look-up for all of it: an event on its way to its jobs waits for every round trip.
         let event = sqlx::query!(
             r#"
-            select e.database_id, e.type as ty, e.data::text as "data!", e.depth, e.traceparent,
-                e.dispatched_at is not null as "dispatched!",
-                t.id as "trigger_id?", t.kind as "kind?", t.config as "config?", t.enabled as "enabled?",
+            select e.database_id, e.type as ty, e.source, e.subject, e.data::text as "data!", e.correlation_id, e.depth,
+                e.only_binding_id, e.dispatched_at is not null as "dispatched!",
+                t.id as "trigger_id?", t.kind as "kind?", t.config as "config?", t.condition as "condition?",
+                t.enabled as "enabled?",
                 b.bindings as "bindings!: Json<Vec<BindingRow>>"
             from switchyard.events e
             left join switchyard.triggers t on t.database_id = e.database_id and t.id = e.trigger_id
             cross join lateral (
                 select coalesce(jsonb_agg(jsonb_build_object(
-                    'id', b.id, 'filter', b.filter, 'overrides', b.overrides, 'enabled', b.enabled,
-                    'workload', b.workload_id, 'source', w.source
+                    'id', b.id, 'filter', b.filter, 'condition', b.condition, 'enabled', b.enabled,
+                    'overrides', b.overrides, 'workload', b.workload_id, 'source', w.source,
+                    'task', b.task, 'payload', b.payload, 'queue_name', b.queue_name, 'key', b.key,
+                    'priority', b.priority
                 ) order by b.position, b.id), '[]') as bindings
                 from switchyard.bindings b
-                join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
-                where b.database_id = e.database_id and b.trigger_id = e.trigger_id
+                left join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
+                where b.database_id = e.database_id and b.trigger_id = e.trigger_id and b.removed_at is null
             ) b
             where e.id = $1
             "#,
@@ -164,35 +119,37 @@ impl Store {
         .await?;
         let Some(event) = event else { return Ok(None) };
         let trigger = match (event.trigger_id, event.kind, event.config, event.enabled) {
-            (Some(id), Some(kind), Some(config), Some(enabled)) => Some(StoredTrigger {
+            (Some(id), Some(kind), Some(config), Some(enabled)) => Some(Trigger {
                 id: id.into(),
                 kind,
                 config: object(config)?,
+                condition: event.condition,
                 enabled,
             }),
             _ => None,
         };
-        let bindings = event
-            .bindings
-            .0
-            .into_iter()
-            .map(StoredBinding::from)
-            .collect();
+        let bindings = event.bindings.0.into_iter().map(Binding::from).collect();
         Ok(Some(StoredEvent {
-            id,
             tenant: event.database_id.into(),
-            ty: event.ty,
-            data: event.data,
+            event: Event {
+                id,
+                ty: event.ty,
+                source: event.source,
+                subject: event.subject,
+                data: event.data,
+                correlation_id: event.correlation_id,
+                depth: event.depth,
+                only_binding: event.only_binding_id.map(BindingId::from),
+            },
             trigger,
-            depth: event.depth,
-            traceparent: event.traceparent,
-            dispatched: event.dispatched,
             bindings,
+            dispatched: event.dispatched,
         }))
     }
 
     /// Records decisions, adds the jobs and marks the event dispatched, or nothing of it. The second time nothing
-    /// happens and no job is returned.
+    /// happens and no job is returned. Where the event only repeats what a hook or a look told of before, what would
+    /// have started something is recorded with that clause and starts nothing.
     ///
     /// # Errors
     /// When the database does not answer, or there is no such event.
@@ -205,7 +162,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"
             select binding_id as "binding_id!", job_id as "job_id!", outcome as "outcome!"
-            from switchyard.record_decisions($1, $2)
+            from switchyard.record_decisions_once($1, $2)
             "#,
             event.uuid(),
             decisions
@@ -242,19 +199,16 @@ fn row(decision: &Decision) -> Value {
         Decision::Matched {
             binding,
             held,
-            task,
-            payload,
-            queue_name,
-            key,
-            workload,
+            start,
         } => json!({
             "binding": binding.uuid(),
             "held": held,
-            "task": task,
-            "payload": payload,
-            "queue_name": queue_name,
-            "key": key,
-            "workload": workload.uuid(),
+            "task": start.task,
+            "payload": start.payload,
+            "queue_name": start.queue_name,
+            "key": start.key,
+            "priority": start.priority,
+            "workload": start.workload.map(model::WorkloadId::uuid),
         }),
         Decision::Unmatched {
             binding,

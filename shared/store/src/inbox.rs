@@ -413,7 +413,7 @@ impl Store {
             verdict: delivery.accepted.verdict(),
             reason: delivery.reason.map(str::to_owned),
             headers: sqlx::types::Json(delivery.headers.clone()),
-            body: keyring.seal(slot, delivery.body),
+            body: keyring.seal_packed(slot, delivery.body),
             body_bytes: i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
             body_sha256: delivery.body_sha256.to_vec(),
             traceparent: delivery.traceparent.map(str::to_owned),

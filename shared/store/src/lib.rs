@@ -4,8 +4,10 @@
 //! [`Store`] works over all tenants by single statements, as functions do; what takes a [`database::TenantTx`] works for
 //! one tenant, as people do.
 
+pub mod bindings;
 pub mod broker;
 mod callback_token;
+pub mod credentials;
 pub mod deploys;
 pub mod dispatch;
 pub mod ensure;
@@ -14,6 +16,8 @@ mod group;
 pub mod hooks;
 pub mod inbox;
 mod keyring;
+pub mod log_rules;
+pub mod notifications;
 pub mod outbox;
 pub mod pages;
 pub mod people;
@@ -22,6 +26,9 @@ pub mod replays;
 mod retention;
 pub mod setup;
 pub mod trail;
+pub mod triggers;
+pub mod watch;
+pub mod watched;
 
 use database::SystemDb;
 

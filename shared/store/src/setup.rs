@@ -9,20 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use ::triggers::{deploy_key, workload_queue};
+
 use crate::inbox::SECRET;
 use crate::{Keyring, Slot};
-
-/// The queue that all jobs of a workload go through, one at a time.
-#[must_use]
-pub fn workload_queue(workload: WorkloadId) -> String {
-    format!("workload:{workload}")
-}
-
-/// The key of a workload's deploys: one runs, one waits, the newest wins.
-#[must_use]
-pub fn deploy_key(workload: WorkloadId) -> String {
-    format!("deploy:{workload}")
-}
 
 /// Makes a workload.
 ///
@@ -191,6 +181,7 @@ pub async fn start_workload_job(
         workload,
         action,
         overrides: Map::new(),
+        untrusted: false,
     })
     .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let job = sqlx::query_scalar!(

@@ -10,7 +10,7 @@ use host::{Ctx, Env, Routes, SettingsError};
 use http::HeaderMap;
 use model::git::ChangeAction;
 use model::scheme::Issuer;
-use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId, TriggerKind};
+use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId};
 use store::RedeliveryToken;
 use store::inbox::{
     Accepted, InboxTrigger, NewDelivery, NewEvent, NewKey, ProvedBy, Rejection as StoredRejection,
@@ -169,7 +169,7 @@ async fn with_secrets(
     ctx: &Ctx,
     found: Option<InboxTrigger>,
 ) -> Result<Option<(Whose, Secrets)>, InboxError> {
-    let Some(trigger) = found.filter(|trigger| takes_webhooks(trigger.kind)) else {
+    let Some(trigger) = found.filter(|trigger| trigger.kind.takes_webhooks()) else {
         return Ok(None);
     };
     let secrets = match trigger.secret {
@@ -193,15 +193,6 @@ async fn with_secrets(
         version: trigger.version,
     };
     Ok(Some((whose, secrets)))
-}
-
-const fn takes_webhooks(kind: TriggerKind) -> bool {
-    match kind {
-        TriggerKind::Git | TriggerKind::Registry | TriggerKind::Webhook | TriggerKind::Event => {
-            true
-        }
-        TriggerKind::Manual => false,
-    }
 }
 
 /// Where an issuer publishes its keys.

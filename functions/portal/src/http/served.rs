@@ -20,12 +20,12 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, json};
 use sqlx::PgPool;
 use store::deploys::{DeployReport, NewRevision};
-use store::dispatch::Decision;
 use store::inbox::{Accepted, NewDelivery, NewEvent, NewKey};
 use store::{Keyring, Store, people, setup};
 use tempfile::NamedTempFile;
 use testkit::TestDb;
 use tower::ServiceExt as _;
+use triggers::{Decision, Start};
 use uuid::Uuid;
 
 use crate::FUNCTION;
@@ -204,12 +204,15 @@ async fn house(
             &[
                 Decision::Matched {
                     binding: bindings[0],
-                    task: "task-static",
-                    payload: json!({"workload": workload}),
-                    queue_name: setup::workload_queue(workload),
-                    key: setup::deploy_key(workload),
-                    workload,
                     held: vec![branch("main")],
+                    start: Start {
+                        task: "task-static".to_owned(),
+                        payload: json!({"workload": workload}),
+                        queue_name: Some(setup::workload_queue(workload)),
+                        key: Some(setup::deploy_key(workload)),
+                        priority: 0,
+                        workload: Some(workload),
+                    },
                 },
                 Decision::Unmatched {
                     binding: bindings[1],

@@ -120,6 +120,7 @@ impl Bench {
             workload: self.workload,
             action,
             overrides,
+            untrusted: false,
         })?;
         let name = format!("workload:{}", self.workload);
         let job = NewJob {

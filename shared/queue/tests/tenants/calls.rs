@@ -127,6 +127,7 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "delete_expired_rows", INSTALLATION),
     writes(SYSTEM, "drop_default_executor", "select switchyard.drop_default_executor({tenant})"),
     for_all(SYSTEM, "drop_expired_day", INSTALLATION),
+    for_all(SYSTEM, "drop_old_secrets", CLOCK),
     for_all(SYSTEM, "due_schedules", CLOCK),
     for_all(SYSTEM, "drop_bodies", CLOCK),
     fenced_noted(
@@ -214,6 +215,7 @@ pub(crate) const CALLS: &[Call] = &[
     writes(SYSTEM, "set_lane_cap", "select switchyard.set_lane_cap({tenant}, 'queued', 3, 'a person')"),
     writes(SYSTEM, "set_limit", "select switchyard.set_limit({tenant}, 'queued', 3, null, null, 'a person')"),
     fenced_noted("set_progress", "select switchyard.set_progress({running}, {epoch}, '{\"done\": 1}')"),
+    for_all(SYSTEM, "set_trigger_schedule", "the tenant's own form is below"),
     writes(SYSTEM, "set_weight", "select switchyard.set_weight({tenant}, 2, 'a person')"),
     fenced_noted("settle_cancel", "select switchyard.settle_cancel({stopping}, {epoch}, 'applied', null)"),
     writes(SYSTEM, "settle_job", "select switchyard.settle_job({tenant}, {queued}, 'dead', 'a person')"),
@@ -259,6 +261,12 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(TENANT, "open_session", PERSON),
     for_all(TENANT, "own_job_reasons", "tried by itself: it tells of states, not of names"),
     for_all(TENANT, "own_left_in", "tried by itself: it tells a number"),
+    writes(
+        TENANT,
+        "note_own_trigger_deed",
+        "select switchyard.note_own_trigger_deed(md5('of-a')::uuid, 'trigger_change', 'a person', '{}')",
+    ),
+    reads(TENANT, "own_trigger_schedule", "select s.* from switchyard.own_trigger_schedule(md5('of-a')::uuid) s"),
     reads(TENANT, "own_limits", "select l.* from switchyard.own_limits() l"),
     reads(TENANT, "own_pauses", "select p.* from switchyard.own_pauses() p"),
     writes(TENANT, "pause_own", "select switchyard.pause_own('pause', 'queued', null, 'a person', null)"),
@@ -289,9 +297,21 @@ pub(crate) const CALLS: &[Call] = &[
         "resume_own_schedule",
         "select switchyard.resume_own_schedule({asleep}, now() + interval '2 hours', '{}')",
     ),
+    writes(
+        TENANT,
+        "rotate_own_secret",
+        "select switchyard.rotate_own_secret(md5('of-a')::uuid, 'sealed', null, null)",
+    ),
     writes(TENANT, "run_own_schedule", "select switchyard.run_own_schedule({schedule}, 'a person')"),
     for_all(TENANT, "session", PERSON),
     writes(TENANT, "set_own_lane_cap", "select switchyard.set_own_lane_cap('queued', 3, 'a person', null)"),
     writes(TENANT, "set_own_limit", "select switchyard.set_own_limit('limited', 3, null, null, 'a person', null)"),
+    writes(
+        TENANT,
+        "set_own_trigger_schedule",
+        "select switchyard.set_own_trigger_schedule(
+            md5('of-a')::uuid, '\"0 4 * * *\"', null, 'last', true, null, '{}', 'a person'
+        )",
+    ),
     writes(TENANT, "set_own_url", "select switchyard.set_own_url('called', 'https://other.example/', 'a person')"),
 ];
