@@ -294,7 +294,8 @@ begin
         on conflict (database_id, rule_id, workload_id) do update
         set matched = c.matched + 1, matched_at = greatest(c.matched_at, v_at)
         returning * into v_counts;
-        if v_counts.told_at > v_at - make_interval(secs => (v_match ->> 'cooldown_secs')::integer) then
+        -- Lines that are committed late come after later ones; they are near them all the same.
+        if abs(extract(epoch from v_at - v_counts.told_at)) < (v_match ->> 'cooldown_secs')::integer then
             update switchyard.log_rule_counts c set cooled = c.cooled + 1
             where c.database_id = v_tenant and c.rule_id = v_rule and c.workload_id = v_workload;
             continue;
@@ -329,7 +330,7 @@ begin
             );
         end if;
         update switchyard.log_rule_counts c
-        set told = c.told + 1, told_at = v_at, fired = c.fired + case when v_event is null then 0 else 1 end
+        set told = c.told + 1, told_at = greatest(c.told_at, v_at), fired = c.fired + case when v_event is null then 0 else 1 end
         where c.database_id = v_tenant and c.rule_id = v_rule and c.workload_id = v_workload;
     end loop;
     return v_told;

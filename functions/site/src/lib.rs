@@ -8,6 +8,7 @@ mod host_name;
 mod negotiate;
 mod page;
 mod resolve;
+mod said;
 mod serve;
 
 use axum::Router;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 pub use serve::{ServeError, Sites};
 
 use crate::host_name::Domain;
+use crate::said::Said;
 
 /// The function.
 pub const FUNCTION: Function = Function {
@@ -34,20 +36,25 @@ pub const FUNCTION: Function = Function {
         let blobs = Blobs::open(&settings.blobs_url)
             .map_err(|error| SettingsError::wrong("BLOBS_URL", error))?;
         let sites = Sites::new(blobs);
+        let said = Said::new();
+        let write = {
+            let said = said.clone();
+            host::background(move |ctx| said.clone().write(ctx))
+        };
         let domain = settings
             .site_domain
             .map(Domain::try_from)
             .transpose()
             .map_err(|error| SettingsError::wrong("SITE_DOMAIN", error))?;
         let answer = move |State(ctx): State<Ctx>, request: Request| {
-            let (sites, domain) = (sites.clone(), domain.clone());
+            let (sites, domain, said) = (sites.clone(), domain.clone(), said.clone());
             async move {
                 // A body is no part of what is asked here.
                 let (request, _) = request.into_parts();
-                answer(&ctx, &sites, domain.as_ref(), &request).await
+                answer(&ctx, &sites, domain.as_ref(), &said, &request).await
             }
         };
-        Ok(Router::new().fallback(answer).into())
+        Ok(write.and(Router::new().fallback(answer)))
     },
 };
 
@@ -62,7 +69,13 @@ struct Settings {
 /// How long a client should wait while the database is away, in seconds.
 const RETRY_AFTER_SECS: &str = "2";
 
-async fn answer(ctx: &Ctx, sites: &Sites, domain: Option<&Domain>, request: &Parts) -> Response {
+async fn answer(
+    ctx: &Ctx,
+    sites: &Sites,
+    domain: Option<&Domain>,
+    said: &Said,
+    request: &Parts,
+) -> Response {
     let head_only = request.method == Method::HEAD;
     let Some(host) = host_name::site(request, domain) else {
         return page::UNKNOWN_HOST.response(StatusCode::NOT_FOUND, head_only);
@@ -81,11 +94,14 @@ async fn answer(ctx: &Ctx, sites: &Sites, domain: Option<&Domain>, request: &Par
         }
         Err(error) => return broken(&host, &error, head_only),
     };
+    let of = (live.tenant, live.workload);
     let served = match BlobPath::new(live.prefix) {
         Ok(prefix) => sites.serve(&prefix, request).await,
         Err(error) => Err(error.into()),
     };
-    served.unwrap_or_else(|error| broken(&host, &error, head_only))
+    let served = served.unwrap_or_else(|error| broken(&host, &error, head_only));
+    said.answered(of, request, served.status());
+    served
 }
 
 fn broken(

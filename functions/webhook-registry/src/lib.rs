@@ -78,7 +78,8 @@ impl Vendor for Registry {
             | model::Vendor::BitbucketDataCenter
             | model::Vendor::AzureDevops
             | model::Vendor::CdEvents
-            | model::Vendor::Generic) => Err(ParseError::OtherVendor {
+            | model::Vendor::Generic
+            | model::Vendor::Poll) => Err(ParseError::OtherVendor {
                 claimed,
                 here: Self::NAME,
             }),

@@ -61,7 +61,8 @@ pub(crate) fn labels(delivery: &Delivery<Verified>) -> Labels {
         | Vendor::BitbucketDataCenter
         | Vendor::AzureDevops
         | Vendor::CdEvents
-        | Vendor::Generic => return Labels::default(),
+        | Vendor::Generic
+        | Vendor::Poll => return Labels::default(),
     };
     Labels {
         vendor: Some(vendor),

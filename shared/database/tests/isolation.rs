@@ -81,6 +81,24 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
             values (1, $T, 'task', 1, 'dead', 0, now(), 1, 1, 1, '{}', 0, now())",
         "insert into switchyard.job_events (database_id, job_id, epoch, kind) values ($T, 1, 1, 'waits')",
         "insert into switchyard.job_logs (database_id, job_id, epoch, seq, stream, line) values ($T, 1, 1, 1, 'task', 'l')",
+        "insert into switchyard.credentials (id, database_id, name, host, secret) values ($T, $T, 'git', 'git.test', 'sealed')",
+        "insert into switchyard.places (id, database_id, kind, url) values ($T, $T, 'git', 'https://git.test/a')",
+        "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
+            values ($T, $T, $T, '{**}', 'me')",
+        "insert into switchyard.seen (database_id, trigger_id, name, state, told_by) values ($T, $T, 'refs/heads/a', 'c', 'hook')",
+        "insert into switchyard.workload_logs (database_id, workload_id, stream, line) values ($T, $T, 'site', 'l')",
+        "insert into switchyard.log_rules (id, database_id, name, pattern, severity, streams)
+            values ($T, $T, 'oops', 'oops', 'error', '{stderr}')",
+        "insert into switchyard.log_rule_overrides (database_id, rule_id, workload_id) values ($T, $T, $T)",
+        "insert into switchyard.log_rule_counts (database_id, rule_id, workload_id) values ($T, $T, $T)",
+        "insert into switchyard.log_buckets (database_id, workload_id, tokens) values ($T, $T, 1)",
+        "insert into switchyard.notification_endpoints (id, database_id, name, url, format, secret)
+            values ($T, $T, 'chat', 'https://chat.test/', 'slack', 'sealed')",
+        "insert into switchyard.notification_rules (id, database_id, endpoint_id, name, types)
+            values ($T, $T, $T, 'all', '{*}')",
+        "insert into switchyard.notifications (id, database_id, endpoint_id, message_id, event_id, event_type, body)
+            values ($T, $T, $T, 'msg_1', 'evt', 'type', '{}')",
+        "insert into switchyard.notification_attempts (database_id, notification_id, number, took_ms) values ($T, $T, 1, 1)",
     ];
     for statement in statements {
         let statement = statement.replace("$T", &format!("'{tenant}'::uuid"));

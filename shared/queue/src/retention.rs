@@ -15,11 +15,22 @@ pub enum History {
     Logs,
     /// What became of the ticks of schedules.
     Ticks,
+    /// What the system saw of itself and of logs.
+    Recorded,
+    /// What workloads say besides their jobs.
+    WorkloadLogs,
 }
 
 impl History {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Jobs, Self::Events, Self::Logs, Self::Ticks];
+    pub const ALL: [Self; 6] = [
+        Self::Jobs,
+        Self::Events,
+        Self::Logs,
+        Self::Ticks,
+        Self::Recorded,
+        Self::WorkloadLogs,
+    ];
 
     /// The table's name.
     #[must_use]
@@ -29,6 +40,8 @@ impl History {
             Self::Events => "job_events",
             Self::Logs => "job_logs",
             Self::Ticks => "schedule_ticks",
+            Self::Recorded => "event_log",
+            Self::WorkloadLogs => "workload_logs",
         }
     }
 }

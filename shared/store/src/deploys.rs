@@ -75,6 +75,8 @@ pub enum DeployReport {
 /// A site as it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveSite {
+    /// Whose.
+    pub tenant: TenantId,
     /// Of which workload.
     pub workload: WorkloadId,
     /// The revision that is live.
@@ -218,7 +220,7 @@ impl Store {
     pub async fn live_site(&self, host: &Host) -> Result<Option<LiveSite>, sqlx::Error> {
         let row = sqlx::query!(
             r#"
-            select w.id as workload, r.id as revision, r.prefix
+            select w.database_id as tenant, w.id as workload, r.id as revision, r.prefix
             from switchyard.workloads w
             join switchyard.revisions r on r.database_id = w.database_id and r.id = w.live_revision
             where w.host = $1 and w.source = 'static'
@@ -228,6 +230,7 @@ impl Store {
         .fetch_optional(&mut *self.db.acquire().await?)
         .await?;
         Ok(row.map(|row| LiveSite {
+            tenant: row.tenant.into(),
             workload: row.workload.into(),
             revision: row.revision.into(),
             prefix: row.prefix,

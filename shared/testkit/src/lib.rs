@@ -14,11 +14,13 @@
 
 mod conformance;
 mod database;
+mod https;
 mod proxy;
 mod server;
 mod template;
 
 pub use conformance::conformance;
 pub use database::{TestDb, database};
+pub use https::Https;
 pub use proxy::Proxy;
 pub use template::data_folder;

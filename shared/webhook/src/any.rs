@@ -255,7 +255,8 @@ impl Delivery<Raw> {
                 | Vendor::Nexus
                 | Vendor::CloudEvents
                 | Vendor::CdEvents
-                | Vendor::Generic,
+                | Vendor::Generic
+                | Vendor::Poll,
             )
             | None => self.check_authorization(secrets),
         }

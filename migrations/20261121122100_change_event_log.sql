@@ -51,12 +51,12 @@ begin
         'observed', p_entry.database_id, 'log_' || replace(v_id::text, '-', ''), 'dev.switchyard.log.recorded.v1',
         '/switchyard/' || p_entry.source,
         coalesce(
-            'wld_' || replace(p_entry.workload_id::text, '-', ''), 'trg_' || replace(p_entry.trigger_id::text, '-', '')
+            'wkl_' || replace(p_entry.workload_id::text, '-', ''), 'trg_' || replace(p_entry.trigger_id::text, '-', '')
         ),
         jsonb_build_object('tenantid', p_entry.database_id, 'severity', p_entry.severity),
         json_strip_nulls(json_build_object(
             'severity', p_entry.severity, 'source', p_entry.source, 'message', left(p_entry.message, 4000),
-            'workload', 'wld_' || replace(p_entry.workload_id::text, '-', ''),
+            'workload', 'wkl_' || replace(p_entry.workload_id::text, '-', ''),
             'job', p_entry.job_id,
             'trigger', 'trg_' || replace(p_entry.trigger_id::text, '-', ''),
             'rule', p_entry.rule_id,

@@ -1,0 +1,5 @@
+//! `notify` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(notify::FUNCTION)
+}
