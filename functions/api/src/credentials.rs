@@ -1,0 +1,163 @@
+//! What other systems let us in with: listed without their secrets, made, written anew, removed.
+
+use axum::extract::Path;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use http::header::LOCATION;
+use model::Role;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use store::credentials::{self, CREDENTIALS_MAX, Credential, NewCredential, Removed};
+use url::Url;
+use uuid::Uuid;
+
+use crate::asked::{Asked, Given};
+use crate::problem::Problem;
+use crate::{Answer, answer, named};
+
+/// How long a secret may be, in bytes: cloud registries hand out tokens of some kilobytes.
+const SECRET_BYTES_MAX: usize = 8 * 1024;
+const NAME_CHARS_MAX: usize = 63;
+const USERNAME_CHARS_MAX: usize = 255;
+
+/// All of them: there are few.
+#[derive(Debug, Serialize)]
+pub(crate) struct All<T> {
+    pub(crate) items: Vec<T>,
+}
+
+/// A credential as it is made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct New {
+    name: String,
+    host: String,
+    #[serde(default)]
+    username: String,
+    secret: SecretString,
+}
+
+/// A secret written over another.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotated {
+    #[serde(default)]
+    username: String,
+    secret: SecretString,
+}
+
+pub(crate) fn wrong(field: &str, problem: impl std::fmt::Display) -> Problem {
+    Problem::BadBody(format!("{field}: {problem}"))
+}
+
+/// A name for people.
+pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
+    let chars = name.chars().count();
+    if (1..=NAME_CHARS_MAX).contains(&chars) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(wrong(
+        "name",
+        format!("it has 1 to {NAME_CHARS_MAX} characters"),
+    ))
+}
+
+fn check_secret(username: &str, secret: &SecretString) -> Result<(), Problem> {
+    let bytes = secret.expose_secret().len();
+    if bytes == 0 || bytes > SECRET_BYTES_MAX {
+        return Err(wrong(
+            "secret",
+            format!("it has 1 to {SECRET_BYTES_MAX} bytes"),
+        ));
+    }
+    if username.chars().count() > USERNAME_CHARS_MAX || username.contains(':') {
+        let problem = format!("it has at most {USERNAME_CHARS_MAX} characters, and no colon");
+        return Err(wrong("username", problem));
+    }
+    Ok(())
+}
+
+/// Host, with a port unless it is 443, as a URL has it.
+fn host(text: &str) -> Result<String, Problem> {
+    let url = Url::parse(&format!("https://{text}/")).ok();
+    let host = url.filter(|url| url.path() == "/" && url.username().is_empty());
+    let host = host.filter(|url| url.query().is_none() && url.fragment().is_none());
+    host.map(|url| url.authority().to_owned()).ok_or_else(|| {
+        wrong(
+            "host",
+            "it is a host, such as ghcr.io or git.example.com:8443",
+        )
+    })
+}
+
+pub(crate) async fn list(asked: Asked) -> Answer<All<Credential>> {
+    asked.nothing_more()?;
+    let mut tx = asked.begin().await?;
+    let items = credentials::list(&mut tx).await?;
+    tx.commit().await?;
+    answer(All { items })
+}
+
+pub(crate) async fn create(
+    asked: Asked,
+    Given(new): Given<New>,
+) -> Result<impl IntoResponse, Problem> {
+    asked.may(Role::Admin)?;
+    check_name(&new.name)?;
+    check_secret(&new.username, &new.secret)?;
+    let host = host(&new.host)?;
+    let keyring = asked.ctx().keyring().map_err(Problem::internal)?;
+    let mut tx = asked.begin().await?;
+    let made = NewCredential {
+        name: &new.name,
+        host: &host,
+        username: &new.username,
+        secret: &new.secret,
+    };
+    let id = credentials::create(&mut tx, asked.tenant(), keyring, made).await?;
+    let id = id.ok_or_else(|| {
+        Problem::Conflict(format!(
+            "there is another credential with the name {:?}, or there are {CREDENTIALS_MAX} already",
+            new.name
+        ))
+    })?;
+    let all = credentials::list(&mut tx).await?;
+    tx.commit().await?;
+    let made = all.into_iter().find(|credential| credential.id == id);
+    let place = [(LOCATION, format!("/credentials/{id}"))];
+    let shown = answer(made.ok_or(Problem::NotFound)?)?;
+    Ok((StatusCode::CREATED, place, shown))
+}
+
+pub(crate) async fn rotate(
+    Path(id): Path<String>,
+    asked: Asked,
+    Given(rotated): Given<Rotated>,
+) -> Result<StatusCode, Problem> {
+    asked.may(Role::Admin)?;
+    let id: Uuid = named(&id)?;
+    check_secret(&rotated.username, &rotated.secret)?;
+    let keyring = asked.ctx().keyring().map_err(Problem::internal)?;
+    let mut tx = asked.begin().await?;
+    let Rotated { username, secret } = &rotated;
+    let done = credentials::rotate(&mut tx, asked.tenant(), keyring, id, username, secret).await?;
+    tx.commit().await?;
+    done.then_some(StatusCode::NO_CONTENT)
+        .ok_or(Problem::NotFound)
+}
+
+pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<StatusCode, Problem> {
+    asked.may(Role::Admin)?;
+    let id: Uuid = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let removed = credentials::remove(&mut tx, id).await?;
+    tx.commit().await?;
+    match removed {
+        Removed::Done => Ok(StatusCode::NO_CONTENT),
+        Removed::Absent => Err(Problem::NotFound),
+        Removed::InUse => Err(Problem::Conflict(
+            "a trigger is watched for with it; end that first, or write another secret over it"
+                .to_owned(),
+        )),
+    }
+}
