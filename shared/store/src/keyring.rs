@@ -15,6 +15,10 @@ use zeroize::Zeroizing;
 
 /// First byte of what is sealed: this layout (version, key id, nonce, ciphertext and tag).
 const VERSION: u8 = 1;
+/// The same layout over an LZ4 block behind its plain length, 4 bytes, the lowest first. The byte is authenticated too.
+const PACKED: u8 = 2;
+/// The longest plain value that is unpacked, in bytes: over every limit on what is sealed here.
+const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const KEY_ID_BYTES: usize = 4;
 const MASTER_KEY_BYTES: usize = 32;
 
@@ -99,12 +103,33 @@ impl Keyring {
     /// When the operating system has no random numbers.
     #[must_use]
     pub fn seal(&self, slot: Slot, plain: &[u8]) -> Vec<u8> {
+        self.sealed(VERSION, slot, plain)
+    }
+
+    /// The same in fewer bytes where it can be had: for what is long, and whose length is no secret.
+    ///
+    /// # Panics
+    /// As [`Keyring::seal`].
+    #[must_use]
+    pub fn seal_packed(&self, slot: Slot, plain: &[u8]) -> Vec<u8> {
+        if plain.len() > UNPACKED_BYTES_MAX {
+            return self.seal(slot, plain);
+        }
+        let packed = Zeroizing::new(lz4_flex::compress_prepend_size(plain));
+        if packed.len() < plain.len() {
+            self.sealed(PACKED, slot, &packed)
+        } else {
+            self.seal(slot, plain)
+        }
+    }
+
+    fn sealed(&self, version: u8, slot: Slot, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).expect("the operating system gives random numbers");
         let head = 1 + KEY_ID_BYTES + NONCE_LEN;
         // In one piece from the start: a body may have megabytes.
         let mut out = Vec::with_capacity(head + plain.len() + AES_256_GCM.tag_len());
-        out.push(VERSION);
+        out.push(version);
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&nonce);
         out.extend_from_slice(plain);
@@ -112,7 +137,7 @@ impl Keyring {
             .key(slot.tenant)
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(place(slot)),
+                Aad::from(place(version, slot)),
                 &mut out[head..],
             )
             .expect("a value of ours is shorter than the cipher's limit of 64 GiB");
@@ -126,7 +151,10 @@ impl Keyring {
     /// When it was sealed under another master key, for another place, or was changed.
     pub fn open(&self, slot: Slot, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealedError> {
         let head = 1 + KEY_ID_BYTES + NONCE_LEN;
-        if sealed.len() < head || sealed[0] != VERSION {
+        let Some(version @ (VERSION | PACKED)) = sealed.first().copied() else {
+            return Err(SealedError::Broken);
+        };
+        if sealed.len() < head {
             return Err(SealedError::Broken);
         }
         let id = &sealed[1..=KEY_ID_BYTES];
@@ -140,11 +168,15 @@ impl Keyring {
         let mut plain = Zeroizing::new(sealed[head..].to_vec());
         let length = self
             .key(slot.tenant)
-            .open_in_place(nonce, Aad::from(place(slot)), &mut plain)
+            .open_in_place(nonce, Aad::from(place(version, slot)), &mut plain)
             .map_err(|_| SealedError::Broken)?
             .len();
         plain.truncate(length);
-        Ok(plain)
+        if version == PACKED {
+            unpacked(&plain)
+        } else {
+            Ok(plain)
+        }
     }
 
     /// A value that only holders of the master key can make, for `context` and `data`: signs links and cursors.
@@ -185,11 +217,25 @@ impl KeyType for KeyBytes {
     }
 }
 
-fn place(slot: Slot) -> Vec<u8> {
+fn unpacked(packed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealedError> {
+    let (length, block) = packed.split_first_chunk().ok_or(SealedError::Broken)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| SealedError::Broken)?;
+    if length > UNPACKED_BYTES_MAX {
+        return Err(SealedError::Broken);
+    }
+    lz4_flex::decompress(block, length)
+        .map(Zeroizing::new)
+        .map_err(|_| SealedError::Broken)
+}
+
+fn place(version: u8, slot: Slot) -> Vec<u8> {
     let mut place = slot.tenant.uuid().as_bytes().to_vec();
     place.extend_from_slice(slot.column.as_bytes());
     place.push(0);
     place.extend_from_slice(slot.row.as_bytes());
+    if version != VERSION {
+        place.push(version);
+    }
     place
 }
 
@@ -234,6 +280,31 @@ mod tests {
             keyring.open(other_column, &sealed),
             Err(SealedError::Broken)
         );
+    }
+
+    #[test]
+    fn what_is_packed_is_shorter_and_opens_as_it_was() {
+        let keyring = keyring();
+        let long = "{\"ref\":\"refs/heads/main\"}".repeat(100);
+        let sealed = keyring.seal_packed(slot(7), long.as_bytes());
+        assert!(sealed.len() < long.len() / 5, "{} bytes", sealed.len());
+        let opened = keyring.open(slot(7), &sealed).expect("it is its place");
+        assert_eq!(**opened, *long.as_bytes());
+        for short in ["", "x"] {
+            let sealed = keyring.seal_packed(slot(7), short.as_bytes());
+            let opened = keyring.open(slot(7), &sealed).expect("it is its place");
+            assert_eq!(**opened, *short.as_bytes());
+            assert_eq!(sealed[0], VERSION, "there is nothing to gain");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_is_not_taken_for_what_is_not() {
+        let keyring = keyring();
+        let mut sealed = keyring.seal_packed(slot(7), &[7; 1000]);
+        assert_eq!(sealed[0], PACKED);
+        sealed[0] = VERSION;
+        assert_eq!(keyring.open(slot(7), &sealed), Err(SealedError::Broken));
     }
 
     #[test]

@@ -78,8 +78,11 @@ impl Store {
         }
         let rows = sqlx::query!(
             r#"
-            select id, ce_id, ce_type, ce_source, ce_subject, ce_time, extensions, data::text as data, attempts,
-                batch::text as batch
+            select id, ce_id, ce_type, ce_source, ce_subject, ce_time, extensions, attempts, batch::text as batch,
+                -- What came in has its data in its event.
+                case when broker = 'inbound' and data is null and not extensions ? 'dataref' then (
+                    select e.data::text from switchyard.events e where e.id = substr(ce_id, 5)::uuid
+                ) else data::text end as data
             from switchyard.outbox
             where broker = $1::text::switchyard.broker
               and refused_at is null
