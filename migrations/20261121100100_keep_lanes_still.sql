@@ -672,10 +672,7 @@ begin
     if not (select armed from switchyard.relay_flags where broker = 'work') then
         return;
     end if;
-    perform from switchyard.relay_flags where broker = 'work' for update skip locked;
-    if found then
-        update switchyard.relay_flags set armed = false where broker = 'work' and armed;
-    end if;
+    perform switchyard.disarm_work();
     if p_may_start then
         select 'work ' || json_build_object('task', l.task, 'run_by', switchyard.run_by(l.database_id, l.task), 'job', p_job)
         into v_said
@@ -902,25 +899,65 @@ $$;
 revoke execute on function switchyard.add_job from public;
 grant execute on function switchyard.add_job to switchyard_system;
 
--- 1 while the relay of `work` asks to be told of new jobs, and until it has heard; else 0. A sequence can be read at a part of
--- what a row costs, and sees what others did just now. Whether somebody must be told says the flag; this says whether to look.
-create sequence switchyard.work_asked as bigint minvalue 0 maxvalue 1 start 0;
+-- Whether somebody must look if the relay of `work` is to be told of new jobs: 1 while it asks, 0 when it is awake, else the
+-- transaction that tells it, which may yet roll back. A sequence can be read at a part of what a row costs, and as it is now.
+create sequence switchyard.work_asked as bigint minvalue 0 start 0;
 select setval('switchyard.work_asked', 1);
 grant select on sequence switchyard.work_asked to switchyard_system;
+
+-- Disarms the flag of the relay of `work`, unless a stranger's transaction has it in hand. Whoever adds jobs once this is
+-- committed need not look.
+create function switchyard.disarm_work() returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_by xid;
+begin
+    perform from switchyard.relay_flags where broker = 'work' for update skip locked;
+    if not found then
+        return;
+    end if;
+    update switchyard.relay_flags set armed = false where broker = 'work' and armed returning xmin into v_by;
+    -- What a savepoint takes back would be taken for told.
+    if v_by = pg_current_xact_id()::xid then
+        perform setval('switchyard.work_asked', pg_current_xact_id()::text::bigint);
+    end if;
+end
+$$;
+revoke execute on function switchyard.disarm_work from public;
+
+create or replace function switchyard.wake_relay(p_broker switchyard.broker) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not (select armed from switchyard.relay_flags where broker = p_broker) then
+        return;
+    end if;
+    if p_broker = 'work' then
+        perform switchyard.disarm_work();
+    else
+        perform from switchyard.relay_flags where broker = p_broker for update skip locked;
+        if found then
+            update switchyard.relay_flags set armed = false where broker = p_broker and armed;
+        end if;
+    end if;
+    perform pg_notify('switchyard_relay', p_broker::text);
+end
+$$;
 
 create or replace function switchyard.arm_relay(p_broker switchyard.broker) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- First, and for everybody at once: who still reads 0 has looked before the relay looks again.
-    if p_broker = 'work' and pg_sequence_last_value('switchyard.work_asked') = 0 then
+    if p_broker = 'work' and pg_sequence_last_value('switchyard.work_asked') <> 1 then
         perform setval('switchyard.work_asked', 1);
     end if;
     update switchyard.relay_flags set armed = true where broker = p_broker and not armed;
 end
 $$;
 
--- The relay is awake and will look again before it sleeps. Not flushed: who reads an old 1 only looks at the flag.
+-- The relay is awake and will look again before it sleeps. Not flushed: who reads what was before only looks at the flag.
 create function switchyard.relay_heard(p_broker switchyard.broker) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp set synchronous_commit = off
 as $$
@@ -953,7 +990,12 @@ create rule add as on insert to switchyard.plain_jobs do instead
               case
                   when pg_try_advisory_xact_lock_shared(l.gate_key) then
                       clock_timestamp() < transaction_timestamp() + interval '0.5 seconds'
-                      and pg_sequence_last_value('switchyard.work_asked') = 0
+                      and case pg_sequence_last_value('switchyard.work_asked')
+                          when 0 then true
+                          when 1 then false
+                          -- Unknown, and so false, when it is long ago.
+                          else pg_xact_status(pg_sequence_last_value('switchyard.work_asked')::text::xid8) = 'committed'
+                      end
                   else false
               end
           else false
@@ -1099,6 +1141,7 @@ declare
     c_stretch_min constant integer := 16;
     c_stretch_max constant integer := 256;
     v_tasks text[] := p_tasks;
+    v_paused boolean;
     v_limited boolean;
     v_has_limits boolean := false;
     -- The limits that this claim may use.
@@ -1144,28 +1187,39 @@ declare
     c_time_max constant interval := '2 minutes';
     -- The time that an attempt may take, where all these tasks have the same.
     v_time_max interval;
-    -- Transactions that have not ended.
+    -- Transactions that have not ended, the age of the first one that had not begun, and this one, whose locks are no reason.
     v_running xid[];
+    v_age integer;
+    v_own xid;
     -- The only lane there is to look at.
     v_only bigint := p_lane;
     v_lanes_open integer;
 begin
     perform pg_advisory_xact_lock_shared(1398230852, 1);
-    perform switchyard.make_due(p_limit * 2);
-    select case when min(t.longest) = max(t.longest) then min(t.longest) end into v_time_max
+    -- Mostly there is none, and to find that out is all.
+    if exists (
+        select from switchyard.jobs
+        where state = 'queued' and not due and run_at <= now()
+          and run_at >= (select to_timestamp(s.last_value / 1000.0) from switchyard.later_from s)
+    ) then
+        perform switchyard.make_due(p_limit * 2);
+    end if;
+    select case when min(t.longest) = max(t.longest) then min(t.longest) end,
+        exists (select from switchyard.pauses where kind = 'pause' and database_id is null),
+        exists (select from switchyard.limits)
+    into v_time_max, v_paused, v_limited
     from (
         select coalesce(a.attempt_time_max, c_time_max) as longest
         from unnest(p_tasks) as k (task)
         left join switchyard.tasks a on a.name = k.task
     ) t;
-    if exists (select from switchyard.pauses where kind = 'pause' and database_id is null) then
+    if v_paused then
         select coalesce(array_agg(k.task), '{}') into v_tasks
         from unnest(p_tasks) as k (task)
         where not exists (
             select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = k.task
         );
     end if;
-    v_limited := exists (select from switchyard.limits);
     if v_only is null and not v_limited then
         -- Often there is work in one lane alone, and nobody to be fair to.
         select count(*), min(l.id) into v_lanes_open, v_only
@@ -1191,7 +1245,9 @@ begin
         if v_only is not null then
             exit stretches when v_half > 1;
             v_half := 2;
-            select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = v_only;
+            if v_limited then
+                select array[database_id], array[v_left] into v_tenants, v_quotas from switchyard.lanes where id = v_only;
+            end if;
         else
             v_tenants := v_first || v_waiting;
             v_waiting := '{}';
@@ -1392,6 +1448,8 @@ begin
             v_of := '{}';
             v_moved := false;
             v_running := array(select x::xid from pg_snapshot_xip(pg_current_snapshot()) as x);
+            v_age := age(pg_snapshot_xmax(pg_current_snapshot())::xid);
+            v_own := coalesce(pg_current_xact_id_if_assigned()::xid, '0'::xid);
             -- From the lanes of tasks, what nobody else has in hand.
             if cardinality(v_queues) < cardinality(v_lanes) then
                 select coalesce(array_agg(p.at), '{}'), coalesce(array_agg(w.lane), '{}')
@@ -1410,8 +1468,9 @@ begin
                         where j.lane_id = w.lane and j.priority = u.priority
                           and j.run_at >= coalesce(u.front, '-infinity')
                           and j.state = 'queued' and j.due
-                          -- What somebody else has in hand is passed over here at a part of what a try to lock it costs.
-                          and j.xmax <> all (v_running)
+                          -- What somebody else has in hand, or has taken since this looked, is passed over here at a
+                          -- part of what a try to lock it costs.
+                          and j.xmax <> all (v_running) and (age(j.xmax) > v_age or j.xmax = v_own)
                           -- The second job of a key waits behind the one that is worked on.
                           and (j.key is null or not exists (
                               select from switchyard.jobs h

@@ -65,13 +65,33 @@ async fn the_short_way_is_closed_to_who_must_tell_the_relay() {
     world
         .add(&NewJob::new(world.tenant, "task", nothing()))
         .await;
-    assert_eq!(
-        short_way(&world).await,
-        None,
-        "it was told, and has not heard"
-    );
+    assert!(short_way(&world).await.is_some(), "it was told");
+    world.execute("select switchyard.arm_relay('work')").await;
+    assert_eq!(short_way(&world).await, None);
     world.execute("select switchyard.relay_heard('work')").await;
-    assert!(short_way(&world).await.is_some());
+    assert!(short_way(&world).await.is_some(), "it is awake");
+}
+
+#[tokio::test]
+async fn the_short_way_stays_closed_while_who_tells_the_relay_may_roll_back_and_when_he_did() {
+    let world = world().await;
+    for telling in [
+        "select switchyard.wake_relay('work')",
+        "savepoint s; select switchyard.wake_relay('work'); rollback to s",
+    ] {
+        for end in ["commit", "rollback"] {
+            world.execute("select switchyard.arm_relay('work')").await;
+            let mut stranger = world.owner.acquire().await.unwrap();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("begin; {telling}")))
+                .execute(&mut *stranger)
+                .await
+                .unwrap();
+            assert_eq!(short_way(&world).await, None, "{telling}");
+            sqlx::raw_sql(end).execute(&mut *stranger).await.unwrap();
+            let told = end == "commit" && !telling.contains("rollback");
+            assert_eq!(short_way(&world).await.is_some(), told, "{telling}; {end}");
+        }
+    }
 }
 
 #[tokio::test]

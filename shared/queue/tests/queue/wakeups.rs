@@ -277,10 +277,13 @@ async fn days_are_made_ahead_and_a_finish_without_one_goes_to_the_default() {
         0,
         "made by the migration"
     );
+    let histories = world
+        .number("select count(*) from switchyard.histories")
+        .await;
     assert_eq!(
-        world.queue.make_partitions(9).await.unwrap(),
-        8,
-        "two days of four tables"
+        i64::from(world.queue.make_partitions(9).await.unwrap()),
+        2 * histories,
+        "two days of each history"
     );
     let drop: Vec<String> = sqlx::query_scalar(
         "select inhrelid::regclass::text from pg_inherits
