@@ -13,7 +13,7 @@ grant select (function, redelivery_of) on switchyard.deliveries to switchyard_sy
 
 -- Until when a key made of a body tells a repeat; null for a sender's own id, which tells it for as long as the row is here.
 alter table switchyard.delivery_keys add column expires_at timestamptz;
-create index delivery_keys_oldest on switchyard.delivery_keys (created_at);
+create index delivery_keys_by_age on switchyard.delivery_keys using brin (created_at);
 
 -- What is probably wrong where requests do not verify for this reason: one of a few words, for who looks for it.
 alter table switchyard.rejections add column cause text check (cause ~ '^[a-z_]{1,40}$');
@@ -40,7 +40,10 @@ as $$
 begin
     if not exists (
         select
-        from unnest(p_database_ids, p_trigger_ids, p_secrets) as a (database_id, trigger_id, secret)
+        from (
+            select distinct u.database_id, u.trigger_id, u.secret
+            from unnest(p_database_ids, p_trigger_ids, p_secrets) as u (database_id, trigger_id, secret)
+        ) a
         left join switchyard.trigger_health h on h.database_id = a.database_id and h.trigger_id = a.trigger_id
         where a.secret is not null
           and coalesce(case a.secret when 'current' then h.current_at else h.previous_at end, '-infinity')
@@ -98,7 +101,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Deliveries whose trigger has changed since it was read.
-    v_stale uuid[];
+    v_stale uuid[] := '{}';
     -- Deliveries whose key was used before: delivery → the first one and whether its body was another.
     v_repeats jsonb := '{}';
     v_keyed integer;
@@ -106,12 +109,25 @@ declare
     v_events integer;
     v_made uuid[];
 begin
-    select coalesce(array_agg(a.id), '{}') into v_stale
-    from unnest(p_ids, p_database_ids, p_trigger_ids, p_trigger_versions) as a (id, database_id, trigger_id, version)
-    where not exists (
-        select from switchyard.triggers t
-        where t.database_id = a.database_id and t.id = a.trigger_id and t.xmin::text::bigint = a.version
-    );
+    -- Of few triggers, though of many deliveries.
+    if exists (
+        select
+        from (
+            select distinct u.database_id, u.trigger_id, u.version
+            from unnest(p_database_ids, p_trigger_ids, p_trigger_versions) as u (database_id, trigger_id, version)
+        ) a
+        where not exists (
+            select from switchyard.triggers t
+            where t.database_id = a.database_id and t.id = a.trigger_id and t.xmin::text::bigint = a.version
+        )
+    ) then
+        select coalesce(array_agg(a.id), '{}') into v_stale
+        from unnest(p_ids, p_database_ids, p_trigger_ids, p_trigger_versions) as a (id, database_id, trigger_id, version)
+        where not exists (
+            select from switchyard.triggers t
+            where t.database_id = a.database_id and t.id = a.trigger_id and t.xmin::text::bigint = a.version
+        );
+    end if;
 
     select count(*) into v_keyed
     from unnest(p_ids, p_keys, p_verdicts) as a (id, key, verdict)
@@ -210,12 +226,12 @@ begin
                 as a (id, database_id, trigger_id, traceparent, redelivery_of) on a.id = e.delivery
             where not coalesce(v_repeats ? a.id::text, false) and a.id <> all (v_stale)
             order by e.place
-            on conflict do nothing
+            on conflict (id) do nothing
             returning v.*
         ),
         told as (
             -- As `inbound_event` has it, written out: it is the most frequent of all writers.
-            insert into switchyard.outbox (broker, database_id, ce_id, ce_type, ce_source, ce_subject, extensions, data)
+            insert into switchyard.outbox (broker, database_id, ce_id, ce_type, ce_source, ce_subject, extensions)
             select
                 'inbound', m.database_id, n.name, m.type, m.source, m.subject,
                 jsonb_strip_nulls(jsonb_build_object(
@@ -223,13 +239,10 @@ begin
                     'correlationid', m.correlation_id,
                     'depth', m.depth,
                     'traceparent', m.traceparent,
-                    'dataref', case when n.bytes > 65536 then '/api/events/' || n.name end
-                )),
-                case when n.bytes <= 65536 then m.data end
+                    'dataref', case when octet_length(m.data::text) > 65536 then '/api/events/' || n.name end
+                ))
             from made m
-            cross join lateral (
-                select 'evt_' || replace(m.id::text, '-', '') as name, octet_length(m.data::text) as bytes
-            ) n
+            cross join lateral (select 'evt_' || replace(m.id::text, '-', '') as name) n
         )
         select coalesce(array_agg(made.delivery_id), '{}') into v_made from made;
 

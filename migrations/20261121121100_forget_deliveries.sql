@@ -1,15 +1,22 @@
 -- Bodies of deliveries, deliveries, the ids of senders and counts of rejections are kept for a while each.
 set local role switchyard_owner;
 
--- At the end of both a new delivery is put, which costs little.
-create index deliveries_with_body on switchyard.deliveries (received_at) where body is not null;
+-- Every delivery pays for an index; this one costs next to nothing.
 create index deliveries_by_age on switchyard.deliveries using brin (received_at);
 
--- Lets the bodies of up to p_limit deliveries go that are past keeping, the oldest first; the rows stay. Returns how many.
+-- Until when all bodies were let go, so that nobody looks there again.
+create table switchyard.bodies_dropped (
+    until timestamptz not null
+);
+insert into switchyard.bodies_dropped values ('-infinity');
+
+-- Lets the bodies of up to p_limit deliveries go that are past keeping; the rows stay. Returns how many.
 create function switchyard.drop_bodies(p_keep interval, p_limit integer) returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
 as $$
 declare
+    v_before constant timestamptz := now() - p_keep;
+    v_from constant timestamptz := (select until from switchyard.bodies_dropped);
     v_dropped integer;
 begin
     if p_keep < interval '1 day' then
@@ -19,13 +26,16 @@ begin
     set body = null, body_dropped_at = now()
     from (
         select database_id, id from switchyard.deliveries
-        where body is not null and received_at < now() - p_keep
-        order by received_at
+        where body is not null and received_at >= v_from and received_at < v_before
         limit p_limit
-        for update skip locked
+        for update
     ) old
     where d.database_id = old.database_id and d.id = old.id;
     get diagnostics v_dropped = row_count;
+    if v_dropped < p_limit then
+        -- What was received before is stored by now: a transaction does not take a day.
+        update switchyard.bodies_dropped set until = greatest(until, v_before);
+    end if;
     return v_dropped;
 end
 $$;
@@ -74,7 +84,6 @@ begin
     using (
         (select database_id, trigger_id, key from switchyard.delivery_keys
          where created_at < now() - p_keep
-         order by created_at
          limit p_limit)
         union
         (select database_id, trigger_id, key from switchyard.delivery_keys

@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+mod deliveries;
 mod executors;
 mod ruling;
 mod schedules;

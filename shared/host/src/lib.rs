@@ -45,7 +45,7 @@ pub use metrics::Metrics;
 pub use open_files::raise_open_files;
 pub use process::{EXIT_SETTINGS, main};
 pub use reconciler::reconciler;
-pub use serve::{GRACE, Peer, ServeLimits, serve};
+pub use serve::{GRACE, Peer, ServeLimits, listen, serve};
 pub use subscriber::{EventError, subscriber};
 pub use tasks::tasks;
 pub use telemetry::{LogFormat, init_telemetry};

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::serve::GRACE;
 use crate::{Background, Ctx, CtxError, Env, Function, LogFormat, Resources, ServeLimits};
-use crate::{init_telemetry, raise_open_files, serve};
+use crate::{init_telemetry, listen, raise_open_files, serve};
 
 /// The exit code for a setting that is missing or wrong (`EX_CONFIG` of sysexits).
 pub const EXIT_SETTINGS: u8 = 78;
@@ -102,9 +101,7 @@ async fn knative(env: &Env, mounted: crate::Mounted) -> anyhow::Result<()> {
         },
         port,
     ));
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("could not listen on {address}"))?;
+    let listener = listen(address).with_context(|| format!("could not listen on {address}"))?;
     tracing::info!(
         function = mounted.ctx.function(),
         version = env!("CARGO_PKG_VERSION"),

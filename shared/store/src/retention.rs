@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::Store;
 
 impl Store {
-    /// Lets the bodies of up to `limit` deliveries go that are older than `keep`, the oldest first; their rows stay. Returns how
-    /// many.
+    /// Lets the bodies of up to `limit` deliveries go that are older than `keep`; their rows stay. Returns how many.
     ///
     /// # Errors
     /// When the database does not answer, or the time is less than a day.

@@ -100,7 +100,7 @@ fn window(part: &str) -> Option<(&'static str, Duration)> {
 /// Whether a sender's bodies carry something that tells two deliveries apart.
 const fn tells_itself(vendor: Vendor) -> bool {
     match vendor {
-        Vendor::Quay | Vendor::Generic | Vendor::Jfrog | Vendor::Nexus => false,
+        Vendor::Quay | Vendor::Generic | Vendor::Jfrog | Vendor::Nexus | Vendor::Poll => false,
         Vendor::Github
         | Vendor::Gitea
         | Vendor::Forgejo

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use database::{Connect, ConnectError, SystemDb};
 use egress::{ClientError, ClusterEgress};
-use host::{CtxError, Env, Function, GRACE, Mounted, Resources, ServeLimits, serve};
+use host::{CtxError, Env, Function, GRACE, Mounted, Resources, ServeLimits, listen, serve};
 use model::DatabaseRole;
 use secrecy::SecretString;
 use store::Store;
@@ -169,15 +169,15 @@ impl Runtime {
         check_isolated(&options)?;
         let manifests = &options.manifests;
         say_cluster_only(manifests);
-        let (listeners, gateway) = bind_gateway(options.port).await?;
-        let ingress_listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+        let (listeners, gateway) = bind_gateway(options.port)?;
+        let ingress_listener = bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let ingress = ingress_listener
             .local_addr()
             .map_err(|source| RuntimeError::Listen {
                 address: gateway,
                 source,
             })?;
-        let inner_listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+        let inner_listener = bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let inner = inner_listener
             .local_addr()
             .map_err(|source| RuntimeError::Listen {
@@ -504,22 +504,20 @@ fn sink_url(
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, RuntimeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| RuntimeError::Listen { address, source })
+fn bind(address: SocketAddr) -> Result<TcpListener, RuntimeError> {
+    listen(address).map_err(|source| RuntimeError::Listen { address, source })
 }
 
 /// Listens on 127.0.0.1 and, because some resolvers answer `localhost` with it alone, on ::1 where the machine has it.
-async fn bind_gateway(port: u16) -> Result<(Vec<TcpListener>, SocketAddr), RuntimeError> {
+fn bind_gateway(port: u16) -> Result<(Vec<TcpListener>, SocketAddr), RuntimeError> {
     let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let first = bind(asked).await?;
+    let first = bind(asked)?;
     let gateway = first.local_addr().map_err(|source| RuntimeError::Listen {
         address: asked,
         source,
     })?;
     let mut listeners = vec![first];
-    match TcpListener::bind((Ipv6Addr::LOCALHOST, gateway.port())).await {
+    match listen((Ipv6Addr::LOCALHOST, gateway.port()).into()) {
         Ok(second) => listeners.push(second),
         Err(error) => tracing::debug!("not listening on [::1]:{}: {error}", gateway.port()),
     }

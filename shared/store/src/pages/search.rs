@@ -5,8 +5,8 @@ use database::TenantTx;
 use model::{DeliveryId, TriggerId};
 use uuid::{NoContext, Timestamp, Uuid};
 
-use super::deliveries::read;
-use super::{Delivery, DeliveryVerdict, rows};
+use super::deliveries::{deliveries, read};
+use super::{Delivery, DeliveryFilter, DeliveryVerdict, ROWS_MAX, rows};
 
 /// How many deliveries one read looks at, whether they match or not.
 const LOOKED_MAX: i64 = 5000;
@@ -48,11 +48,30 @@ pub async fn find_deliveries(
     before: Option<DeliveryId>,
     limit: usize,
 ) -> Result<FoundDeliveries, sqlx::Error> {
+    let narrow = search.vendor.is_some()
+        || search.event.is_some()
+        || search.since.is_some()
+        || search.until.is_some();
+    if !narrow {
+        // By indexes of its own.
+        let filter = DeliveryFilter {
+            verdict: search.verdict,
+            trigger: search.trigger,
+        };
+        let found = deliveries(tx, filter, before, limit).await?;
+        let full = found.len() == limit.min(ROWS_MAX);
+        return Ok(FoundDeliveries {
+            next: found.last().filter(|_| full).map(|last| last.id),
+            deliveries: found,
+        });
+    }
     // Ids begin with the time at which they were made.
     let before = before.map_or(Uuid::max(), DeliveryId::uuid);
     let until = search.until.map_or(Uuid::max(), first_id);
     let since = search.since.map_or(Uuid::nil(), first_id);
     let limit = rows(limit);
+    let by_row = search.verdict.is_some() || search.vendor.is_some() || search.event.is_some();
+    let looked_max = if by_row { LOOKED_MAX } else { limit };
     // How common the trigger is decides between its own index and the tenant's.
     sqlx::query!("set local plan_cache_mode = force_custom_plan")
         .execute(&mut **tx)
@@ -61,11 +80,11 @@ pub async fn find_deliveries(
         r#"
         select
             d.id,
-            (($5::text is null or d.vendor = $5) and ($6::text is null or d.vendor_event = $6)) is true as "matches!"
+            (($4::text is null or d.verdict::text = $4) and ($5::text is null or d.vendor = $5)
+                and ($6::text is null or d.vendor_event = $6)) is true as "matches!"
         from switchyard.deliveries d
         where d.database_id = switchyard.current_tenant() and d.id < $1 and d.id >= $2
           and ($3::uuid is null or d.trigger_id = $3)
-          and ($4::text is null or d.verdict::text = $4)
         order by d.id desc
         limit $7
         "#,
@@ -75,15 +94,11 @@ pub async fn find_deliveries(
         search.verdict.map(DeliveryVerdict::as_str),
         search.vendor,
         search.event,
-        if search.vendor.is_some() || search.event.is_some() {
-            LOOKED_MAX
-        } else {
-            limit
-        }
+        looked_max
     )
     .fetch_all(&mut **tx)
     .await?;
-    let full = i64::try_from(looked.len()).is_ok_and(|looked| looked >= limit);
+    let full = i64::try_from(looked.len()).is_ok_and(|looked| looked >= looked_max);
     let last = looked.last().map(|row| row.id);
     let mut matching: Vec<Uuid> = looked
         .iter()
