@@ -7,15 +7,22 @@
 //! (RFC 9457). `GET /openapi.json` describes all of it.
 
 mod asked;
+mod bindings;
+mod credentials;
 mod dead;
 mod deliveries;
+mod dry_runs;
 mod executors;
 mod log;
+mod log_rules;
+mod notifications;
 mod problem;
 mod queues;
 mod repair;
 mod schedules;
 mod tasks;
+mod triggers;
+mod watches;
 
 use std::collections::HashMap;
 
@@ -53,6 +60,21 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It signs cursors.
     env.require("MASTER_KEY_FILE")?;
     let router: Router<Ctx> = Router::new()
+        .route(
+            "/bindings/{id}",
+            get(bindings::show)
+                .put(bindings::change)
+                .delete(bindings::remove),
+        )
+        .route("/bindings/{id}/decisions", get(bindings::decisions))
+        .route(
+            "/credentials",
+            get(credentials::list).post(credentials::create),
+        )
+        .route(
+            "/credentials/{id}",
+            put(credentials::rotate).delete(credentials::remove),
+        )
         .route("/dead", get(dead::list))
         .route("/dead/purges", post(dead::purge))
         .route("/dead/replays", post(dead::replay))
@@ -63,6 +85,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/deliveries/{id}/diff", get(deliveries::difference))
         .route("/deliveries/{id}/redeliver", post(deliveries::redeliver))
         .route("/deliveries/{id}/replays", post(deliveries::replay))
+        .route("/event-log", get(log_rules::event_log))
         .route("/events/{id}", get(event))
         .route("/executors", get(executors::list))
         .route("/executors/{task}", get(executors::show))
@@ -73,6 +96,45 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/jobs", get(jobs))
         .route("/jobs/{id}", get(job))
         .route("/jobs/{id}/log", get(job_log))
+        .route("/log-rules", get(log_rules::list).post(log_rules::create))
+        .route("/log-rules/test", post(log_rules::test))
+        .route(
+            "/log-rules/{id}",
+            get(log_rules::show)
+                .put(log_rules::change)
+                .delete(log_rules::remove),
+        )
+        .route("/log-rules/{id}/stats", get(log_rules::stats))
+        .route(
+            "/notification-endpoints",
+            get(notifications::endpoints).post(notifications::create_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}",
+            get(notifications::endpoint)
+                .put(notifications::change_endpoint)
+                .delete(notifications::remove_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}/secret",
+            post(notifications::rotate),
+        )
+        .route(
+            "/notification-rules",
+            get(notifications::rules).post(notifications::create_rule),
+        )
+        .route(
+            "/notification-rules/{id}",
+            get(notifications::rule)
+                .put(notifications::change_rule)
+                .delete(notifications::remove_rule),
+        )
+        .route("/notifications", get(notifications::list))
+        .route("/notifications/{id}", get(notifications::show))
+        .route(
+            "/notifications/{id}/redeliveries",
+            post(notifications::redeliver),
+        )
         .route("/openapi.json", get(openapi))
         .route("/pauses", get(queues::pauses).post(queues::stop))
         .route("/pauses/{id}", get(queues::pause).delete(queues::go_on))
@@ -93,9 +155,33 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/tasks/{name}", get(tasks::show))
         .route("/tasks/{name}/cap", put(tasks::cap))
         .route("/tasks/{name}/limit", put(tasks::limit))
+        .route("/trigger-kinds", get(triggers::kinds))
+        .route("/triggers", get(triggers::list).post(triggers::create))
+        .route(
+            "/triggers/{id}",
+            get(triggers::show)
+                .put(triggers::change)
+                .delete(triggers::remove),
+        )
+        .route("/triggers/{id}/bindings", post(bindings::create))
+        .route("/triggers/{id}/bindings/order", put(bindings::order))
+        .route("/triggers/{id}/disable", post(triggers::disable))
+        .route("/triggers/{id}/dry-runs", post(dry_runs::try_out))
+        .route("/triggers/{id}/enable", post(triggers::enable))
         .route("/triggers/{id}/health", get(deliveries::health))
+        .route("/triggers/{id}/runs", post(triggers::run))
+        .route(
+            "/triggers/{id}/secret",
+            post(triggers::rotate).delete(triggers::drop_old_secret),
+        )
+        .route(
+            "/triggers/{id}/watch",
+            get(watches::show).put(watches::set).delete(watches::end),
+        )
+        .route("/triggers/{id}/watch/looks", post(watches::look))
         .route("/workloads", get(workloads))
         .route("/workloads/{id}", get(workload))
+        .route("/workloads/{id}/config", put(bindings::change_workload))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(Extension(executors::guard(env)?))

@@ -20,6 +20,9 @@ mod deliveries;
 mod executors;
 mod ruling;
 mod schedules;
+mod telling;
+mod triggers;
+
 /// A served function, and two tenants with one of everything each.
 struct Served {
     router: axum::Router,

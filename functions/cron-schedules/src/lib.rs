@@ -1,4 +1,5 @@
-//! Fires the schedules whose time has come, and computes the ticks of those that have none.
+//! Fires the schedules whose time has come, and computes the ticks of those that have none. Ends the time of secrets that were
+//! replaced.
 //!
 //! Any number may run at once: a tick is fired by the one whose statement comes first. What has come is told by the
 //! database's clock, so the clock of the machine that this runs on may be wrong.
@@ -33,7 +34,7 @@ const PASS: Duration = Duration::from_secs(10);
 /// What a tick changed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Report {
-    /// Jobs that were added.
+    /// Ticks that added a job, or an event of their trigger.
     fired: i32,
     /// Jobs that the queue did not take; their ticks say why.
     refused: i32,
@@ -43,6 +44,8 @@ struct Report {
     planned: i32,
     /// Schedules of which no ticks can be computed; they say why.
     problems: i32,
+    /// Triggers whose secret before the present one is not good any more.
+    secrets_dropped: i32,
 }
 
 impl Report {
@@ -53,13 +56,18 @@ impl Report {
             missed: self.missed + other.missed,
             planned: self.planned + other.planned,
             problems: self.problems + other.problems,
+            secrets_dropped: self.secrets_dropped + other.secrets_dropped,
         }
     }
 }
 
 async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let mut report = Report::default();
+    let dropped = ctx.store().drop_old_secrets(BATCH).await;
+    let mut report = Report {
+        secrets_dropped: dropped.context("could not end the time of secrets")?,
+        ..Report::default()
+    };
     loop {
         let found = ctx
             .queue()

@@ -141,3 +141,72 @@ async fn a_machine_whose_clock_is_ten_minutes_wrong_fires_no_tick_too_early_and_
         assert_eq!(it.jobs().await, 1);
     }
 }
+
+#[tokio::test]
+async fn a_tick_of_a_trigger_is_one_event_however_many_fire_it() {
+    let it = Served::new().await;
+    let trigger = Uuid::now_v7();
+    sqlx::query("insert into switchyard.triggers (id, database_id, name, kind) values ($1, $2, 'each minute', 'schedule')")
+        .bind(trigger)
+        .bind(it.tenant)
+        .execute(&it.rows)
+        .await
+        .expect("a trigger");
+    sqlx::query(
+        "insert into switchyard.schedules (database_id, trigger_id, task, schedule_info, next_at)
+         values ($1, $2, 'trigger', '\"* * * * *\"', date_trunc('minute', now()))",
+    )
+    .bind(it.tenant)
+    .bind(trigger)
+    .execute(&it.rows)
+    .await
+    .expect("a schedule");
+    let others: Vec<Router> = (0..4).map(|_| router(&it.db, Clock::Machine)).collect();
+    let all = others.iter().map(tick);
+    for status in futures::future::join_all(all).await {
+        assert_eq!(status, StatusCode::ACCEPTED);
+    }
+    let events: Vec<(String, Uuid, serde_json::Value)> =
+        sqlx::query_as("select type, trigger_id, data from switchyard.events")
+            .fetch_all(&it.rows)
+            .await
+            .expect("events");
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0].0, "dev.switchyard.schedule.fired.v1");
+    assert_eq!(events[0].1, trigger);
+    assert!(events[0].2["tick"].is_string());
+    assert_eq!(it.jobs().await, 0);
+    let ticks: Vec<(String, Option<Uuid>)> =
+        sqlx::query_as("select outcome::text, event_id from switchyard.schedule_ticks")
+            .fetch_all(&it.rows)
+            .await
+            .expect("ticks");
+    assert!(
+        matches!(&ticks[..], [(outcome, Some(_))] if outcome == "fired"),
+        "{ticks:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_secret_whose_time_is_over_is_forgotten() {
+    let it = Served::new().await;
+    sqlx::query(
+        "insert into switchyard.triggers
+            (id, database_id, name, kind, secret, secret_previous, secret_previous_until)
+         values (gen_random_uuid(), $1, 'over', 'git', 'new', 'old', now() - interval '1 s'),
+            (gen_random_uuid(), $1, 'not yet', 'git', 'new', 'old', now() + interval '1 hour'),
+            (gen_random_uuid(), $1, 'for ever', 'git', 'new', 'old', null)",
+    )
+    .bind(it.tenant)
+    .execute(&it.rows)
+    .await
+    .expect("triggers");
+    tick(&it.router).await;
+    let kept: Vec<String> = sqlx::query_scalar(
+        "select name from switchyard.triggers where secret_previous is not null order by name",
+    )
+    .fetch_all(&it.rows)
+    .await
+    .expect("names");
+    assert_eq!(kept, ["for ever", "not yet"]);
+}

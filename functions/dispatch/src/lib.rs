@@ -54,3 +54,6 @@ async fn dispatch(ctx: Ctx, event: Event) -> Result<Reply, EventError> {
     );
     Ok(Reply::Ack)
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ pub async fn git_trigger(
     secret: &SecretString,
 ) -> Result<TriggerId, sqlx::Error> {
     let known = sqlx::query_scalar!(
-        "select id from switchyard.triggers where database_id = $1 and name = $2",
+        "select id from switchyard.triggers where database_id = $1 and name = $2 and removed_at is null",
         tenant.uuid(),
         name
     )
@@ -103,7 +103,7 @@ pub async fn binding(
         set filter = $4, position = $5, enabled = true
         where id = (
             select id from switchyard.bindings
-            where database_id = $1 and trigger_id = $2 and workload_id = $3
+            where database_id = $1 and trigger_id = $2 and workload_id = $3 and removed_at is null
             order by id
             limit 1
         )

@@ -425,8 +425,6 @@ mod tests {
             &far,
             &quick,
             &sum,
-            &nots,
-            &minus,
             &choice,
             &select,
             &index,

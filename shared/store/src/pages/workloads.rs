@@ -289,7 +289,7 @@ pub async fn bindings(
         select b.id, b.trigger_id, t.name, t.kind, t.config || b.filter as "filter!", b.enabled and t.enabled as "enabled!"
         from switchyard.bindings b
         join switchyard.triggers t on t.database_id = b.database_id and t.id = b.trigger_id
-        where b.database_id = switchyard.current_tenant() and b.workload_id = $1
+        where b.database_id = switchyard.current_tenant() and b.workload_id = $1 and b.removed_at is null
         order by t.name, b.position, b.id
         limit $2
         "#,
