@@ -45,8 +45,9 @@ begin
                     p_traceparent => v_event.traceparent
                 ) a;
             exception
-                -- What the queue will never take: another try would find the same. What passes by itself is raised.
-                when data_exception or integrity_constraint_violation then
+                -- What the queue will never take: another try would find the same. What passes by itself, as a race of two
+                -- keys does, is raised.
+                when data_exception or check_violation or not_null_violation then
                     v_refused := sqlerrm;
             end;
         end if;

@@ -130,6 +130,16 @@ mod tests {
         }
 
         #[test]
+        fn a_glob_without_signs_fits_itself_alone(tag in "[a-z0-9/._-]{1,40}", other in "[a-z0-9/._-]{1,40}") {
+            let own = pattern(json!(tag));
+            prop_assert_eq!(fits(&own, &tag), Ok(true));
+            prop_assert_eq!(fits(&own, &other), Ok(tag == other));
+            prop_assert_eq!(fits(&pattern(json!(format!("{tag}**"))), &format!("{tag}{other}")), Ok(true));
+            let one = fits(&pattern(json!(format!("{tag}*"))), &format!("{tag}{other}"));
+            prop_assert_eq!(one, Ok(!other.contains('/')));
+        }
+
+        #[test]
         fn a_version_fits_itself_with_and_without_a_v(a in 0_u32..999, b in 0_u32..999, c in 0_u32..999) {
             let own = pattern(json!({"semver": format!("={a}.{b}.{c}")}));
             let (bare, prefixed) = (format!("{a}.{b}.{c}"), format!("v{a}.{b}.{c}"));
