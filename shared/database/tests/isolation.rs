@@ -303,10 +303,8 @@ async fn a_tenant_writes_nothing_for_another() {
         "insert into switchyard.places (id, database_id, kind, url)
             values (gen_random_uuid(), '$T', 'git', 'https://git.test/new')",
         "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
-            select '$T', id, '$T', '{**}', 'me' from switchyard.triggers
-            where database_id = '$T' and name = 'new'
-            union all
-            select '$T', '$T', '$T', '{**}', 'me' where switchyard.current_tenant() <> '$T'",
+            select '$T', coalesce(t.id, '$T'), '$T', '{**}', 'me' from (values ('$T'::uuid)) v (id)
+            left join switchyard.triggers t on t.database_id = v.id and t.name = 'new'",
         "insert into switchyard.log_rules (id, database_id, name, pattern, severity, streams)
             values (gen_random_uuid(), '$T', 'new', 'oops', 'error', '{stderr}')",
         "insert into switchyard.log_rule_overrides (database_id, rule_id, workload_id)
