@@ -17,4 +17,5 @@ mod runtime;
 mod senders;
 mod tidy;
 mod upstream;
+mod watchers;
 mod zombie;

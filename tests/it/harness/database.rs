@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use database::{Connect, TenantDb};
-use model::{DatabaseRole, GitTrigger, Role, SourceKind, TenantId, TriggerId, WorkloadId};
+use model::{
+    DatabaseRole, GitTrigger, Role, SourceKind, TenantId, TriggerId, TriggerKind, WorkloadId,
+};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use store::watched::{self, NewWatch, Watched};
 use store::{Keyring, people, setup};
 
 use super::{Push, Repository};
@@ -127,6 +130,52 @@ impl Database {
             trigger,
             host: host.to_owned(),
         }
+    }
+
+    /// Makes a trigger whose senders show this token in `x-token`, bound to a site.
+    pub(crate) async fn bound(
+        &self,
+        site: &Site,
+        kind: TriggerKind,
+        name: &str,
+        token: &str,
+    ) -> TriggerId {
+        let scheme: model::Scheme = serde_json::from_value(json!({"kind": "token", "header": "x-token"}))
+            .expect("a scheme");
+        let new = setup::NewTrigger {
+            name,
+            kind,
+            config: Map::new(),
+            scheme: Some(&scheme),
+            secret: Some(&SecretString::from(token)),
+            path_sha256: None,
+        };
+        let mut tx = self
+            .tenants
+            .begin(self.tenant)
+            .await
+            .expect("a transaction");
+        let trigger = setup::create_trigger(&mut tx, self.tenant, &self.keyring, new)
+            .await
+            .expect("a trigger");
+        let none = Map::new();
+        setup::create_binding(&mut tx, self.tenant, trigger, site.workload, &none, 0)
+            .await
+            .expect("a binding");
+        tx.commit().await.expect("a commit");
+        trigger
+    }
+
+    /// Has a place looked at for a trigger: of which kind, at which URL, which repository of it, and which names.
+    pub(crate) async fn watch(&self, trigger: TriggerId, new: NewWatch<'_>) {
+        let mut tx = self
+            .tenants
+            .begin(self.tenant)
+            .await
+            .expect("a transaction");
+        let watched = watched::watch(&mut tx, self.tenant, trigger, new).await;
+        assert_eq!(watched.expect("an answer"), Watched::Done);
+        tx.commit().await.expect("a commit");
     }
 
     /// A number, as SQL counts it. Fails when the database does not answer.
