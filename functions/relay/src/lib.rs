@@ -470,6 +470,8 @@ impl Relay {
         }
         let until = until.max(self.pause_until).max(now + SLEEP_MIN);
         let stopping = self.ctx.stopping().clone();
+        // The questions above take long when much is written, which is when it matters how soon it is told.
+        let asleep = Instant::now();
         let mut looked_shortly = false;
         loop {
             let wake = if looked_shortly {
@@ -484,7 +486,7 @@ impl Relay {
                 }
                 told = ears.hear() => {
                     let heard = Instant::now();
-                    self.rush.woken(now, heard);
+                    self.rush.woken(asleep, heard);
                     // Whether there is more shows the look that follows.
                     if heard >= self.pause_until {
                         self.wake(told.as_slice())?;
