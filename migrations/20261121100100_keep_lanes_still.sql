@@ -1709,6 +1709,7 @@ declare
     v_tasks text[];
     v_keyed boolean;
     v_said bigint;
+    v_followed integer;
 begin
     perform pg_advisory_xact_lock_shared(1398230852, 1);
     -- Those that simply run, all at once: out of the live table, into the archive, told in one row.
@@ -1750,7 +1751,7 @@ begin
             array_agg(g.task) as tasks, array_agg(g.end_state) as states, array_agg(g.attempts) as attempts,
             array_agg(g.lane_id) as lanes, bool_or(g.key is not null) as keyed, count(*)::integer as jobs,
             array_agg(g.reason) as reasons, array_agg(g.correlation_id) as correlations,
-            array_agg(g.event_id) as events, array_agg(g.traceparent) as traces
+            array_agg(g.event_id) as events, array_agg(g.traceparent) as traces, array_agg(g.depth) as depths
         from gone g
     ),
     -- Those whose task asks that nobody is told are rare: only where there are some the others are gathered anew.
@@ -1759,13 +1760,13 @@ begin
     ),
     loud as (
         select e.ids, e.epochs, e.tenants, e.tasks, e.states, e.attempts, e.jobs, e.reasons, e.correlations, e.events,
-            e.traces
+            e.traces, e.depths
         from ended e, spared
         where not spared.quiet
         union all
         select array_agg(g.id), array_agg(g.epoch), array_agg(g.database_id), array_agg(g.task),
             array_agg(g.end_state), array_agg(g.attempts), count(*)::integer, array_agg(g.reason),
-            array_agg(g.correlation_id), array_agg(g.event_id), array_agg(g.traceparent)
+            array_agg(g.correlation_id), array_agg(g.event_id), array_agg(g.traceparent), array_agg(g.depth)
         from gone g
         left join known t on t.name = g.task
         where (select spared.quiet from spared) and coalesce(t.announced, true)
@@ -1784,9 +1785,17 @@ begin
         from loud l
         where l.jobs > 0
         returning id
+    ),
+    -- Triggers that hear of our own work are rare.
+    followed as (
+        select switchyard.follow(
+            l.tenants, l.ids, l.epochs, l.tasks, l.states::text[], l.attempts, l.reasons, l.depths, l.correlations
+        ) as events
+        from loud l
+        where exists (select from switchyard.triggers t where t.hears_work and t.database_id = any (l.tenants))
     )
-    select e.ids, e.states, e.lanes, e.tenants, e.tasks, e.keyed, (select id from said)
-    into v_done, v_states, v_lanes, v_tenants, v_tasks, v_keyed, v_said
+    select e.ids, e.states, e.lanes, e.tenants, e.tasks, e.keyed, (select id from said), (select events from followed)
+    into v_done, v_states, v_lanes, v_tenants, v_tasks, v_keyed, v_said, v_followed
     from ended e;
     v_done := coalesce(v_done, '{}');
 

@@ -61,40 +61,64 @@ end
 $$;
 revoke execute on function switchyard.follow_facts from public;
 
--- Tells of jobs that ended. To be called in the statement that ends them; nearly free where no trigger hears of work.
+-- Tells of jobs that ended, in the statement that ends them. The arrays go together, an element for each job.
 create function switchyard.follow(
-    p_database_ids uuid[], p_job_ids bigint[], p_epochs bigint[], p_tasks text[], p_outcomes text[], p_depths integer[],
-    p_correlation_ids text[]
+    p_database_ids uuid[], p_job_ids bigint[], p_epochs bigint[], p_tasks text[], p_states text[], p_attempts integer[],
+    p_reasons text[], p_depths integer[], p_correlation_ids text[]
 ) returns integer
+language sql set search_path = pg_catalog, pg_temp
+begin atomic
+    select switchyard.follow_facts(
+        array_agg(e.database_id), array_agg(e.job_id), array_agg(e.epoch),
+        array_agg('dev.switchyard.job.finished.v1'::text), array_agg('/switchyard/jobs'::text), array_agg(e.job_id::text),
+        array_agg(jsonb_strip_nulls(jsonb_build_object(
+            'job', e.job_id, 'task', e.task, 'state', e.state, 'epoch', e.epoch, 'attempts', e.attempts,
+            'reason', e.reason
+        ))::text),
+        array_agg(e.depth), array_agg(e.correlation_id)
+    )
+    from unnest(
+        p_database_ids, p_job_ids, p_epochs, p_tasks, p_states, p_attempts, p_reasons, p_depths, p_correlation_ids
+    ) as e (database_id, job_id, epoch, task, state, attempts, reason, depth, correlation_id);
+end;
+revoke execute on function switchyard.follow from public;
+
+-- What happens to a job is told on `observed`, and to triggers that hear of it.
+create or replace function switchyard.announce_job(
+    p_type text, p_job switchyard.jobs, p_state switchyard.job_state, p_reason text
+) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_data json;
 begin
-    if not exists (
-        select from switchyard.triggers t where t.hears_work and t.database_id = any (p_database_ids)
-    ) then
-        return 0;
+    if not coalesce((select announced from switchyard.tasks where name = p_job.task), true) then
+        return;
     end if;
-    return (
-        select switchyard.follow_facts(
-            array_agg(e.database_id), array_agg(e.job_id), array_agg(e.epoch),
-            array_agg(
-                case e.outcome
-                    when 'cancelled' then 'dev.switchyard.job.cancelled.v1' else 'dev.switchyard.job.finished.v1'
-                end
-            ),
-            array_agg('/switchyard/jobs'::text), array_agg(e.job_id::text),
-            array_agg(json_build_object(
-                'job', e.job_id, 'task', e.task, 'state', e.outcome, 'epoch', e.epoch
-            )::text),
-            array_agg(e.depth), array_agg(e.correlation_id)
-        )
-        from unnest(
-            p_database_ids, p_job_ids, p_epochs, p_tasks, p_outcomes, p_depths, p_correlation_ids
-        ) as e (database_id, job_id, epoch, task, outcome, depth, correlation_id)
+    v_data := jsonb_strip_nulls(jsonb_build_object(
+        'job', p_job.id, 'task', p_job.task, 'state', p_state, 'epoch', p_job.epoch, 'attempts', p_job.attempts,
+        'reason', p_reason
+    ));
+    perform switchyard.publish(
+        'observed', p_job.database_id,
+        -- The same fact has the same id, whoever tells it again.
+        p_job.id || '/' || p_job.epoch || '/' || p_type,
+        p_type, '/switchyard/jobs', p_job.id::text,
+        jsonb_strip_nulls(jsonb_build_object(
+            'tenantid', p_job.database_id,
+            'correlationid', p_job.correlation_id,
+            'causationid', p_job.event_id,
+            'traceparent', p_job.traceparent,
+            'severity', case when p_state = 'dead' then 'error' when p_state = 'queued' then 'warning' else 'info' end
+        )),
+        v_data
+    );
+    perform switchyard.follow_facts(
+        array[p_job.database_id], array[p_job.id], array[p_job.epoch], array[p_type], array['/switchyard/jobs'],
+        array[p_job.id::text], array[v_data::text], array[p_job.depth], array[p_job.correlation_id]
     );
 end
 $$;
-revoke execute on function switchyard.follow from public;
 
 -- What becomes of a workload is told on `observed`, and to triggers that hear of it.
 create or replace function switchyard.announce_workload(
