@@ -108,8 +108,6 @@ pub async fn add_event(conn: &mut PgConnection, event: &AddedEvent) -> Result<bo
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use database::{Connect, TenantDb};
     use model::DatabaseRole;
     use uuid::Uuid;

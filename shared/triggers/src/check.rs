@@ -236,10 +236,10 @@ mod tests {
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
-        value
-            .as_object()
-            .cloned()
-            .expect("the test's JSON is an object")
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
     }
 
     fn trigger(kind: TriggerKind, config: Value) -> Found {

@@ -12,7 +12,7 @@ use crate::checks::check;
 /// What is looked for, by kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Filter {
-    Git(GitTrigger),
+    Git(Box<GitTrigger>),
     Registry(RegistryTrigger),
     Webhook(WebhookTrigger),
     /// The clock decides; an event of it matches.
@@ -90,7 +90,7 @@ pub(crate) fn read(kind: TriggerKind, config: &Map<String, Value>) -> Result<Fil
         return Err(wrong(format!("{key:?} is no key of it; {near:?} is")));
     }
     match kind {
-        TriggerKind::Git => value(config).map(Filter::Git),
+        TriggerKind::Git => value(config).map(|it| Filter::Git(Box::new(it))),
         TriggerKind::Registry => value(config).map(Filter::Registry),
         TriggerKind::Webhook => value(config).map(Filter::Webhook),
         TriggerKind::Schedule => Ok(Filter::Schedule),
@@ -120,7 +120,10 @@ mod tests {
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap_or_default()
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@ use uuid::Uuid;
 use super::*;
 
 fn map(value: Value) -> Map<String, Value> {
-    value
-        .as_object()
-        .cloned()
-        .expect("the test's JSON is an object")
+    match value {
+        Value::Object(map) => map,
+        other => panic!("{other} is no object"),
+    }
 }
 
 fn event(ty: EventType, data: &Value) -> Event {
