@@ -1,7 +1,7 @@
 // Shortcuts. The help dialog that `?` opens lists them all.
 
 const PREFIX_MS = 1_500;
-const PLACES = { o: "/", d: "/deliveries", w: "/workloads", q: "/queues" };
+const PLACES = { o: "/", d: "/deliveries", t: "/triggers", w: "/workloads", q: "/queues" };
 
 let prefixUntil = 0;
 

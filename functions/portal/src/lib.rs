@@ -5,6 +5,7 @@
 //! answers requests is a thin layer over [`store::pages`]: it reads one tenant's rows and fills those structs.
 
 pub mod assets;
+pub mod config_form;
 pub mod headers;
 pub mod i18n;
 pub mod log_text;
@@ -28,6 +29,6 @@ pub const FUNCTION: Function = Function {
     routes: |env| {
         // Bodies are opened and forms are signed with it: without it half of the pages would fail later.
         env.require("MASTER_KEY_FILE")?;
-        Ok(http::router(env.parse()?).into())
+        Ok(http::router(env.parse()?, webhook::Functions::of(env)?).into())
     },
 };

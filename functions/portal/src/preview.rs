@@ -2,6 +2,7 @@
 //! the pages in `target/portal-preview` to be looked at: serve that folder over HTTP.
 
 mod queue;
+mod triggers;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -366,6 +367,10 @@ fn delivery_list(rows: Vec<DeliveryRow>, verdict: Option<Verdict>) -> DeliveryLi
         verdict,
         trigger: None,
         triggers: vec!["site-pushes".into(), "shop-pushes".into()],
+        vendor: String::new(),
+        event: String::new(),
+        since: String::new(),
+        replay_href: Some("/deliveries/replay".into()),
         newer_href: Some("/deliveries?before=a".into()),
         older_href: Some("/deliveries?after=b".into()),
         first_command: COMMAND.into(),
@@ -415,6 +420,12 @@ fn delivery_page() -> DeliveryPage {
                 subject: "handbook".into(),
             }],
         }],
+        trigger: triggers::trigger_id(),
+        bindings: vec![(triggers::binding_id(1), "№ 1 → handbook".into())],
+        may_operate: true,
+        body_kept: true,
+        later: vec![(id(9).into(), ago(10), Verdict::Duplicate)],
+        redelivery_of: Some(id(1).into()),
     }
 }
 
@@ -494,10 +505,11 @@ fn event_page() -> EventPage {
     };
     let decision = |binding: &str, target: &str, clauses: Vec<Clause>, job| Decision {
         binding: binding.into(),
-        target: Link {
+        id: triggers::binding_id(1),
+        target: Target::Workload(Link {
             name: target.into(),
             href: handbook().href,
-        },
+        }),
         matched: clauses.iter().all(|clause| clause.held),
         clauses,
         job,
@@ -849,6 +861,7 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
         ("error-503", fail(Failure::Unavailable, None)),
     ];
     pages.extend(queue::pages(&reader("/queues")));
+    pages.extend(triggers::pages(&reader("/triggers")));
     pages
 }
 

@@ -1,21 +1,26 @@
 //! What came in from outside.
 
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, NaiveDate, Utc};
 use database::TenantTx;
 use host::Ctx;
 use http::{HeaderValue, header};
 use maud::Markup;
-use model::DeliveryId;
+use model::{BindingId, DeliveryId, TriggerId};
 use serde::Deserialize;
-use serde_json::Value;
-use store::pages::{self, DeliveryDetail, DeliveryFilter};
+use serde_json::{Value, json};
+use store::pages::{self, DeliveryDetail, DeliverySearch};
+use store::replays::{DeliveryDeed, note_deed, repeat};
 
 use super::problem::Problem;
-use super::session::Signed;
+use super::queues::said;
+use super::session::{Posted, Signed};
+use super::triggers::target;
 use super::{FIRST_COMMAND, rows};
+use crate::i18n::Language;
 use crate::views::delivery::{deliveries, delivery};
-use crate::views::model::{Body, DeliveryList, DeliveryPage, EventRow, HeaderRow, Verdict};
+use crate::views::model::{Body, DeliveryList, DeliveryPage, EventRow, HeaderRow, Target, Verdict};
 
 /// Rows of a page.
 const ROWS: usize = 50;
@@ -33,7 +38,75 @@ pub(super) struct ListQuery {
     verdict: String,
     #[serde(default)]
     trigger: String,
+    #[serde(default)]
+    vendor: String,
+    #[serde(default)]
+    event: String,
+    /// A day, or an instant.
+    #[serde(default)]
+    since: String,
     before: Option<String>,
+}
+
+impl ListQuery {
+    /// What is looked for.
+    pub(super) async fn search(&self, tx: &mut TenantTx) -> Result<DeliverySearch, Problem> {
+        let text = |text: &str| said(text).map(str::to_owned);
+        let verdict = said(&self.verdict).map(str::parse).transpose();
+        let trigger = match said(&self.trigger) {
+            Some(name) => {
+                let triggers = pages::triggers(tx).await?;
+                let found = triggers.into_iter().find(|trigger| trigger.name == name);
+                Some(found.ok_or(Problem::NotFound)?.id)
+            }
+            None => None,
+        };
+        Ok(DeliverySearch {
+            verdict: verdict.map_err(|_| Problem::NotFound)?,
+            trigger,
+            vendor: text(&self.vendor),
+            event: text(&self.event),
+            since: said(&self.since).map(instant).transpose()?,
+            until: None,
+        })
+    }
+
+    fn pairs(&self) -> [(&'static str, Option<&str>); 5] {
+        [
+            ("verdict", said(&self.verdict)),
+            ("trigger", said(&self.trigger)),
+            ("vendor", said(&self.vendor)),
+            ("event", said(&self.event)),
+            ("since", said(&self.since)),
+        ]
+    }
+
+    /// The same at another address.
+    pub(super) fn href(&self, path: &str, before: Option<&str>) -> String {
+        let pairs: Vec<_> = self
+            .pairs()
+            .into_iter()
+            .chain([("before", before)])
+            .collect();
+        rows::with_query(path, &pairs)
+    }
+
+    /// What is filtered for, each as it stands in an address.
+    pub(super) fn said(&self) -> Vec<String> {
+        let pairs = self.pairs().into_iter();
+        pairs
+            .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+            .collect()
+    }
+}
+
+/// An instant, or a day as the clocks of UTC have it.
+fn instant(text: &str) -> Result<DateTime<Utc>, Problem> {
+    let day = || {
+        let day: NaiveDate = text.parse().ok()?;
+        Some(day.and_hms_opt(0, 0, 0)?.and_utc())
+    };
+    text.parse().ok().or_else(day).ok_or(Problem::NotFound)
 }
 
 pub(super) async fn list(
@@ -43,8 +116,11 @@ pub(super) async fn list(
 ) -> Result<Markup, Problem> {
     let Query(query) = query.map_err(|_| Problem::NotFound)?;
     let mut tx = signed.begin(&ctx).await?;
-    let view = read_list(&mut tx, &query).await?;
+    let mut view = read_list(&mut tx, &query).await?;
     tx.commit().await?;
+    if signed.may_operate() && !view.rows.is_empty() {
+        view.replay_href = Some(query.href("/deliveries/replay", None));
+    }
     Ok(deliveries(&signed.reader(), &view))
 }
 
@@ -53,58 +129,26 @@ pub(super) async fn read_list(
     query: &ListQuery,
 ) -> Result<DeliveryList, Problem> {
     let triggers = pages::triggers(tx).await?;
-    let verdict = (!query.verdict.is_empty())
-        .then(|| query.verdict.parse().map_err(|_| Problem::NotFound))
-        .transpose()?;
-    let trigger = (!query.trigger.is_empty())
-        .then(|| {
-            triggers
-                .iter()
-                .find(|trigger| trigger.name == query.trigger)
-                .ok_or(Problem::NotFound)
-        })
-        .transpose()?;
+    let search = query.search(tx).await?;
     let before: Option<DeliveryId> = query.before.as_deref().map(rows::id).transpose()?;
-    let filter = DeliveryFilter {
-        verdict,
-        trigger: trigger.map(|trigger| trigger.id),
-    };
-    // One more than is shown says whether there is another page.
-    let mut found = pages::deliveries(tx, filter, before, ROWS + 1).await?;
-    let more = found.len() > ROWS;
-    found.truncate(ROWS);
-    let filters = |before: Option<String>| {
-        rows::with_query(
-            "/deliveries",
-            &[
-                ("verdict", verdict.map(|verdict| verdict.as_str())),
-                ("trigger", trigger.map(|trigger| trigger.name.as_str())),
-                ("before", before.as_deref()),
-            ],
-        )
-    };
-    let older_href = found
-        .last()
-        .filter(|_| more)
-        .map(|last| filters(Some(last.id.to_string())));
-    let live_href = before.is_none().then(|| {
-        rows::with_query(
-            "/live/deliveries",
-            &[
-                ("verdict", verdict.map(|verdict| verdict.as_str())),
-                ("trigger", trigger.map(|trigger| trigger.name.as_str())),
-            ],
-        )
-    });
+    let found = pages::find_deliveries(tx, &search, before, ROWS).await?;
+    let next = found.next.map(|id| id.to_string());
+    let live_href = before
+        .is_none()
+        .then(|| query.href("/live/deliveries", None));
     Ok(DeliveryList {
-        verdict: verdict.map(rows::verdict),
-        trigger: trigger.map(|trigger| trigger.name.clone()),
-        newer_href: before.is_some().then(|| filters(None)),
-        older_href,
-        rows: found.into_iter().map(rows::delivery).collect(),
+        verdict: search.verdict.map(rows::verdict),
+        trigger: said(&query.trigger).map(str::to_owned),
+        vendor: search.vendor.unwrap_or_default(),
+        event: search.event.unwrap_or_default(),
+        since: said(&query.since).unwrap_or_default().to_owned(),
+        newer_href: before.is_some().then(|| query.href("/deliveries", None)),
+        older_href: next.map(|next| query.href("/deliveries", Some(&next))),
+        rows: found.deliveries.into_iter().map(rows::delivery).collect(),
         triggers: triggers.into_iter().map(|trigger| trigger.name).collect(),
         first_command: FIRST_COMMAND.to_owned(),
         live_href,
+        replay_href: None,
     })
 }
 
@@ -113,16 +157,78 @@ pub(super) async fn page(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Markup, Problem> {
-    let found = find(&ctx, &signed, &id).await?;
-    let body = open(&ctx, &signed, &found)?;
-    Ok(delivery(&signed.reader(), &shown(found, &body)))
+    let mut tx = signed.begin(&ctx).await?;
+    let found = pages::delivery(&mut tx, rows::id(&id)?).await?;
+    let found = found.ok_or(Problem::NotFound)?;
+    let bindings = if signed.may_operate() {
+        bindings(&mut tx, signed.visitor.language, found.delivery.trigger.id).await?
+    } else {
+        Vec::new()
+    };
+    let may_read = signed.may_operate();
+    if may_read && found.body_kept {
+        let deed = DeliveryDeed::ReadBody;
+        note_deed(&mut tx, found.delivery.id, deed, signed.name(), json!({})).await?;
+    }
+    tx.commit().await?;
+    let body = if may_read {
+        open(&ctx, &signed, &found)?
+    } else {
+        Vec::new()
+    };
+    let mut view = shown(found, &body);
+    view.bindings = bindings;
+    view.may_operate = may_read;
+    Ok(delivery(&signed.reader(), &view))
 }
 
-async fn find(ctx: &Ctx, signed: &Signed, id: &str) -> Result<DeliveryDetail, Problem> {
-    let mut tx = signed.begin(ctx).await?;
-    let found = pages::delivery(&mut tx, rows::id(id)?).await?;
+/// The bindings of a trigger, for who hands something to one of them.
+pub(super) async fn bindings(
+    tx: &mut TenantTx,
+    language: Language,
+    trigger: TriggerId,
+) -> Result<Vec<(BindingId, String)>, Problem> {
+    let found = pages::trigger_shown(tx, trigger).await?;
+    let bindings = found.map(|found| found.bindings).unwrap_or_default();
+    let named = bindings.iter().enumerate().map(|(index, binding)| {
+        let number = language.with("binding-number", &[("n", (index + 1).into())]);
+        let starts = match target(binding) {
+            Target::Workload(link) => link.name,
+            Target::Task(task) => task,
+        };
+        (binding.id, format!("{number} → {starts}"))
+    });
+    Ok(named.collect())
+}
+
+#[derive(Deserialize)]
+pub(super) struct ToWhom {
+    binding: String,
+}
+
+/// Hands its events to one binding again, and goes to the first of the new ones.
+pub(super) async fn replay(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    Path(id): Path<String>,
+    Posted(ToWhom { binding }): Posted<ToWhom>,
+) -> Result<Response, Problem> {
+    signed.operate()?;
+    let (id, binding) = (rows::id(&id)?, rows::id(&binding)?);
+    let mut tx = signed.begin(&ctx).await?;
+    if pages::delivery(&mut tx, id).await?.is_none() {
+        return Err(Problem::NotFound);
+    }
+    let events = repeat(&mut tx, id, Some(binding), ctx.new_id(), signed.name())
+        .await
+        .map_err(|error| match error.as_database_error() {
+            Some(told) if told.is_foreign_key_violation() => Problem::NotFound,
+            _ => error.into(),
+        })?;
+    let first = events.first().ok_or(Problem::NotFound)?;
     tx.commit().await?;
-    found.ok_or(Problem::NotFound)
+    tracing::info!(delivery.id = %id, event.id = %first, tenant.id = %signed.tenant, "replayed");
+    Ok(Redirect::to(&rows::event_href(*first)).into_response())
 }
 
 fn open(ctx: &Ctx, signed: &Signed, found: &DeliveryDetail) -> Result<Vec<u8>, Problem> {
@@ -139,7 +245,13 @@ pub(super) async fn body(
     signed: Signed,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = find(&ctx, &signed, &id).await?;
+    signed.operate()?;
+    let mut tx = signed.begin(&ctx).await?;
+    let found = pages::delivery(&mut tx, rows::id(&id)?).await?;
+    let found = found.ok_or(Problem::NotFound)?;
+    let deed = DeliveryDeed::ReadBody;
+    note_deed(&mut tx, found.delivery.id, deed, signed.name(), json!({})).await?;
+    tx.commit().await?;
     let body = open(&ctx, &signed, &found)?;
     let name = format!("attachment; filename=\"{}.bin\"", found.delivery.id);
     let name = HeaderValue::try_from(name).map_err(Problem::internal)?;
@@ -185,6 +297,12 @@ fn shown(found: DeliveryDetail, body: &[u8]) -> DeliveryPage {
         })
         .collect();
     let row = rows::delivery(found.delivery.clone());
+    let trigger = found.delivery.trigger.id;
+    let later = found
+        .later
+        .iter()
+        .map(|later| (later.id, later.received_at, rows::verdict(later.verdict)))
+        .collect();
     DeliveryPage {
         status: answered(row.verdict),
         row,
@@ -198,6 +316,12 @@ fn shown(found: DeliveryDetail, body: &[u8]) -> DeliveryPage {
             format!("{}/body", rows::delivery_href(found.delivery.id)),
         ),
         events,
+        trigger,
+        bindings: Vec::new(),
+        may_operate: false,
+        later,
+        redelivery_of: found.redelivery_of.or(found.first),
+        body_kept: found.body_kept,
     }
 }
 

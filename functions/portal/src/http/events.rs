@@ -12,7 +12,9 @@ use super::rows;
 use super::session::Signed;
 use crate::i18n::Language;
 use crate::views::event::event;
-use crate::views::model::{ChainKind, ChainNode, Clause, Decision, EventPage, JobRef, Link, Tone};
+use crate::views::model::{
+    ChainKind, ChainNode, Clause, Decision, EventPage, JobRef, Target, Tone,
+};
 
 /// How much of an event's data is shown, in bytes.
 const DATA_BYTES_MAX: usize = 64 * 1024;
@@ -181,40 +183,58 @@ pub(super) fn chain(
 }
 
 fn decided(language: Language, trigger: Option<&str>, decision: &EventDecision) -> Decision {
-    let mut clauses: Vec<_> = decision
+    let failed = decision.clause.as_ref().map(|name| Clause {
+        name: clause_name(language, name),
+        expected: decision.expected.clone().unwrap_or_default(),
+        actual: decision.actual.clone().filter(|actual| !actual.is_empty()),
+        held: false,
+    });
+    let held = decision
         .held
         .iter()
-        .map(|check| Clause {
-            name: clause_name(language, check.clause.as_str()),
-            expected: check.expected.clone(),
-            actual: Some(check.actual.clone()),
-            held: true,
-        })
-        .collect();
-    if let Some(name) = &decision.clause {
-        clauses.push(Clause {
-            name: clause_name(language, name),
-            expected: decision.expected.clone().unwrap_or_default(),
-            actual: decision.actual.clone().filter(|actual| !actual.is_empty()),
-            held: false,
-        });
-    }
+        .map(|check| clause(language, check, true));
+    let target = match (&decision.workload, &decision.task) {
+        (Some(workload), _) => Target::Workload(rows::workload_link(workload)),
+        (None, task) => Target::Task(task.clone().unwrap_or_default()),
+    };
+    let name = match &target {
+        Target::Workload(link) => link.name.clone(),
+        Target::Task(task) => task.clone(),
+    };
     Decision {
         binding: match trigger {
-            Some(trigger) => format!("{trigger} → {}", decision.workload.name),
-            None => decision.workload.name.clone(),
+            Some(trigger) => format!("{trigger} → {name}"),
+            None => name,
         },
-        target: Link {
-            name: decision.workload.name.clone(),
-            href: rows::workload_href(decision.workload.id),
-        },
+        id: decision.binding,
+        target,
         matched: decision.matched,
-        clauses,
+        clauses: held.chain(failed).collect(),
         job: decision.job.map(|job| JobRef {
             id: job.0,
             state: decision.job_state.map(rows::state),
         }),
     }
+}
+
+fn clause(language: Language, check: &model::Check, held: bool) -> Clause {
+    Clause {
+        name: clause_name(language, check.clause.as_str()),
+        expected: check.expected.clone(),
+        actual: Some(check.actual.clone()).filter(|actual| held || !actual.is_empty()),
+        held,
+    }
+}
+
+/// What was compared, up to what failed.
+pub(super) fn clauses(
+    language: Language,
+    held: &[model::Check],
+    failed: Option<&model::Check>,
+) -> Vec<Clause> {
+    let held = held.iter().map(|check| clause(language, check, true));
+    let failed = failed.map(|check| clause(language, check, false));
+    held.chain(failed).collect()
 }
 
 fn clause_name(language: Language, clause: &str) -> String {
@@ -227,6 +247,23 @@ fn clause_name(language: Language, clause: &str) -> String {
         "branch" => language.t("clause-name-branch"),
         "tag" => language.t("clause-name-tag"),
         "paths" => language.t("clause-name-paths"),
+        "skip" => language.t("clause-name-skip"),
+        "action" => language.t("clause-name-action"),
+        "base" => language.t("clause-name-base"),
+        "fork" => language.t("clause-name-fork"),
+        "draft" => language.t("clause-name-draft"),
+        "pipeline" => language.t("clause-name-pipeline"),
+        "outcome" => language.t("clause-name-outcome"),
+        "image" => language.t("clause-name-image"),
+        "platform" => language.t("clause-name-platform"),
+        "event_name" => language.t("clause-name-event-name"),
+        "field" => language.t("clause-name-field"),
+        "attribute" => language.t("clause-name-attribute"),
+        "rule" => language.t("clause-name-rule"),
+        "severity" => language.t("clause-name-severity"),
+        "condition" => language.t("clause-name-condition"),
+        "seen" => language.t("clause-name-seen"),
+        "payload" => language.t("clause-name-payload"),
         "config" => language.t("clause-name-config"),
         _ => language.t("clause-name-other"),
     }

@@ -3,8 +3,10 @@
 //! A handler reads in one tenant's transaction, fills a page's struct and renders it; what goes wrong becomes a
 //! [`problem::Problem`], which the [`frame`] around all routes renders as a page.
 
+mod again;
 mod dead;
 mod deliveries;
+mod dry_run;
 mod events;
 mod frame;
 mod jobs;
@@ -19,16 +21,19 @@ mod schedules;
 #[cfg(test)]
 mod served;
 mod session;
+mod trigger_form;
+mod triggers;
 mod visitor;
 mod workloads;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use host::Ctx;
 use http::HeaderMap;
 use serde::Deserialize;
+use webhook::Functions;
 
 use self::problem::Problem;
 
@@ -47,9 +52,13 @@ pub(crate) struct Settings {
     /// The domain under which workloads are served, such as `sites.example.org`. Without it a workload has an address only
     /// where the portal itself is visited at `localhost`.
     site_domain: Option<String>,
+    /// Where senders outside reach `webhook-any`, such as `https://hooks.example.org`. Without it triggers show the address
+    /// that the portal itself is visited at.
+    hooks_url: Option<String>,
 }
 
-pub(crate) fn router(settings: Settings) -> Router<Ctx> {
+/// The pages; stored deliveries are handed in again to `functions`.
+pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
     Router::new()
         .route("/", get(overview::page))
         .route("/dead", get(dead::list))
@@ -57,8 +66,12 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
         .route("/dead/chosen", get(dead::ask_chosen).post(dead::choose))
         .route("/dead/{id}/replay", post(dead::replay))
         .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/replay", get(again::ask_all).post(again::all))
         .route("/deliveries/{id}", get(deliveries::page))
+        .route("/deliveries/{id}/diff", get(again::compare))
+        .route("/deliveries/{id}/redeliver", post(again::redeliver))
         .route("/deliveries/{id}/body", get(deliveries::body))
+        .route("/deliveries/{id}/replay", post(deliveries::replay))
         .route("/events/{id}", get(events::page))
         .route("/jobs/{id}", get(jobs::page))
         .route("/jobs/{id}/log", get(log::raw))
@@ -82,6 +95,35 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
         .route("/schedules/{id}/pause", post(schedules::pause))
         .route("/schedules/{id}/resume", post(schedules::resume))
         .route("/schedules/{id}/run", post(schedules::run))
+        .route("/triggers", get(triggers::list).post(trigger_form::create))
+        .route("/triggers/new", get(trigger_form::new))
+        .route(
+            "/triggers/{id}",
+            get(triggers::page).post(trigger_form::change),
+        )
+        .route("/triggers/{id}/edit", get(trigger_form::edit))
+        .route("/triggers/{id}/enable", post(triggers::enable))
+        .route("/triggers/{id}/disable", post(triggers::disable))
+        .route("/triggers/{id}/remove", post(triggers::remove))
+        .route("/triggers/{id}/run", post(triggers::run))
+        .route("/triggers/{id}/secret", post(triggers::renew))
+        .route("/triggers/{id}/secret/drop", post(triggers::drop_secret))
+        .route(
+            "/triggers/{id}/bindings",
+            post(trigger_form::create_binding),
+        )
+        .route(
+            "/triggers/{id}/bindings/new",
+            get(trigger_form::new_binding),
+        )
+        .route(
+            "/triggers/{id}/dry-run",
+            get(dry_run::page).post(dry_run::paste),
+        )
+        .route("/bindings/{id}", post(trigger_form::change_binding))
+        .route("/bindings/{id}/edit", get(trigger_form::edit_binding))
+        .route("/bindings/{id}/remove", post(triggers::remove_binding))
+        .route("/bindings/{id}/up", post(triggers::raise_binding))
         .route("/workloads", get(workloads::list))
         .route("/workloads/{id}", get(workloads::page))
         .route("/workloads/{id}/deploy", post(workloads::deploy))
@@ -106,6 +148,7 @@ pub(crate) fn router(settings: Settings) -> Router<Ctx> {
         .route("/sign-out", post(session::sign_out))
         .route("/preferences", post(session::preferences))
         .fallback(|| async { Problem::NotFound })
+        .layer(Extension(functions))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(settings, frame::frame))
         // Outside the frame: files are the same for everybody and may be kept.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use model::TriggerId;
 
 use super::Settings;
 use crate::i18n::Language;
@@ -29,6 +30,8 @@ pub(super) struct Visitor {
     pub(super) now: DateTime<Utc>,
     /// Where workloads are served, `{host}` standing for their label.
     pub(super) sites: Option<String>,
+    /// Where senders outside reach triggers.
+    hooks: String,
     /// Choices that the address made and that are to be kept.
     chosen: Vec<(&'static str, String)>,
 }
@@ -72,6 +75,7 @@ impl Visitor {
                 .map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned()),
             now: DateTime::UNIX_EPOCH,
             sites: sites(settings, host),
+            hooks: hooks(settings, host, is_https),
             chosen,
         }
     }
@@ -85,6 +89,11 @@ impl Visitor {
             now: self.now,
             path: self.path.clone(),
         }
+    }
+
+    /// Where senders outside send to: any of them is recognised there.
+    pub(super) fn hook_url(&self, trigger: TriggerId) -> String {
+        format!("{}/{trigger}", self.hooks)
     }
 
     /// The cookies that keep what the address chose.
@@ -105,6 +114,15 @@ impl Visitor {
         ))
         .ok()
     }
+}
+
+/// Where `webhook-any` is: where the operator says, else beside the portal.
+fn hooks(settings: &Settings, host: Option<&str>, is_https: bool) -> String {
+    if let Some(url) = &settings.hooks_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = if is_https { "https" } else { "http" };
+    format!("{scheme}://{}/webhook-any", host.unwrap_or("localhost"))
 }
 
 /// Where workloads are served: under the operator's domain, else beside a portal that is visited on this machine.
@@ -152,7 +170,10 @@ mod tests {
 
     #[test]
     fn a_workload_has_an_address_on_this_machine_or_under_the_operators_domain() {
-        let none = Settings { site_domain: None };
+        let none = Settings {
+            site_domain: None,
+            hooks_url: None,
+        };
         let local = |host| sites(&none, Some(host));
         assert_eq!(
             local("localhost:8080").as_deref(),
@@ -166,6 +187,7 @@ mod tests {
         assert_eq!(local("localhost:evil/"), None);
         let domain = Settings {
             site_domain: Some("sites.example.org".into()),
+            hooks_url: None,
         };
         assert_eq!(
             sites(&domain, Some("localhost")).as_deref(),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Head, Section, page};
+use super::layout::{Head, Section, form_token, page};
 use super::lists;
 use super::model::{DeliveryList, DeliveryPage, Reader, Verdict};
 use super::parts::{
@@ -42,7 +42,7 @@ pub fn deliveries(reader: &Reader, view: &DeliveryList) -> Markup {
 #[must_use]
 pub fn delivery_rows(reader: &Reader, view: &DeliveryList) -> Markup {
     let language = reader.language;
-    let filtered = view.verdict.is_some() || view.trigger.is_some();
+    let filtered = is_filtered(view);
     html! {
         section id="delivery-rows" class="panel" aria-label=(language.t("deliveries-title")) {
             @if !view.rows.is_empty() { (lists::deliveries(reader, &view.rows)) }
@@ -59,6 +59,11 @@ pub fn delivery_rows(reader: &Reader, view: &DeliveryList) -> Markup {
             }
         }
     }
+}
+
+fn is_filtered(view: &DeliveryList) -> bool {
+    let texts = [&view.vendor, &view.event, &view.since];
+    view.verdict.is_some() || view.trigger.is_some() || texts.iter().any(|text| !text.is_empty())
 }
 
 fn filter(reader: &Reader, view: &DeliveryList) -> Markup {
@@ -85,9 +90,24 @@ fn filter(reader: &Reader, view: &DeliveryList) -> Markup {
                     }
                 }
             }
+            label {
+                span { (language.t("filter-vendor")) }
+                input type="text" name="vendor" value=(view.vendor) size="10" autocomplete="off" spellcheck="false";
+            }
+            label {
+                span { (language.t("filter-event")) }
+                input type="text" name="event" value=(view.event) size="12" autocomplete="off" spellcheck="false";
+            }
+            label {
+                span { (language.t("filter-since")) }
+                input type="date" name="since" value=(view.since);
+            }
             button class="button" type="submit" { (icon("filter")) (language.t("filter-apply")) }
-            @if view.verdict.is_some() || view.trigger.is_some() {
+            @if is_filtered(view) {
                 a class="button plain" href="/deliveries" { (language.t("filter-clear")) }
+            }
+            @if let Some(href) = &view.replay_href {
+                a class="button plain" href=(href) { (icon("retry")) (language.t("bulk-replay")) }
             }
         }
     }
@@ -111,12 +131,31 @@ pub fn delivery(reader: &Reader, view: &DeliveryPage) -> Markup {
         header class="page-head" {
             h1 { span class="vendor" { (row.vendor) } (row.event) (verdict_chip(language, row.verdict)) }
             @if let Some(about) = &row.about { p class="lede" { (about) } }
+            @if view.may_operate && view.body_kept {
+                div class="actions" {
+                    form method="post" action={ "/deliveries/" (row.id) "/redeliver" } {
+                        (form_token(reader))
+                        button class="button" type="submit" title=(language.t("redeliver-hint")) { (icon("retry")) (language.t("redeliver")) }
+                    }
+                    details class="pop" {
+                        summary class="button" { (icon("decision")) (language.t("diff-compare")) }
+                        form class="stack pop-panel" method="get" action={ "/deliveries/" (row.id) "/diff" } {
+                            label {
+                                span { (language.t("diff-with")) }
+                                input type="text" name="with" value=[view.redelivery_of.map(|id| id.to_string())] autocomplete="off" spellcheck="false";
+                            }
+                            button class="button small" type="submit" { (language.t("diff-compare")) }
+                        }
+                    }
+                }
+            }
         }
         (verdict(reader, view))
         div class="columns" {
             div class="column" {
                 (events(reader, view))
-                (body(reader, view))
+                @if view.may_operate { (body(reader, view)) }
+                @else { section class="panel" { (nothing(&language.t("delivery-body-operators"))) } }
             }
             div class="column" {
                 (facts(reader, view))
@@ -157,6 +196,37 @@ fn events(reader: &Reader, view: &DeliveryPage) -> Markup {
                             }
                             (lists::became(language, &event.became))
                         }
+                    }
+                }
+                (again(reader, view))
+            }
+        }
+    }
+}
+
+/// What may be done with its events once more: looked at without anything starting, or handed to one binding.
+fn again(reader: &Reader, view: &DeliveryPage) -> Markup {
+    let language = reader.language;
+    let tried = format!(
+        "/triggers/{}/dry-run?delivery={}",
+        view.trigger, view.row.id
+    );
+    html! {
+        footer class="panel-foot actions" {
+            a class="button small" href=(tried) { (icon("decision")) (language.t("delivery-dry-run")) }
+            @if !view.bindings.is_empty() {
+                details class="pop" {
+                    summary class="button small" { (icon("retry")) (language.t("replay-title")) }
+                    form class="stack pop-panel" method="post" action={ "/deliveries/" (view.row.id) "/replay" } {
+                        (form_token(reader))
+                        p { (language.t("replay-lede")) }
+                        label {
+                            span { (language.t("replay-binding")) }
+                            select name="binding" {
+                                @for (id, name) in &view.bindings { option value=(id) { (name) } }
+                            }
+                        }
+                        button class="button small" type="submit" { (icon("retry")) (language.t("replay-do")) }
                     }
                 }
             }
@@ -202,7 +272,7 @@ fn facts(reader: &Reader, view: &DeliveryPage) -> Markup {
                 dd { code { (view.status) } }
                 @if let Some(trigger) = &view.row.trigger {
                     dt { (language.t("fact-trigger")) }
-                    dd { (trigger) }
+                    dd { a href={ "/triggers/" (view.trigger) } { (trigger) } }
                 }
                 @if let Some(id) = &view.vendor_id {
                     dt { (language.t("fact-vendor-id")) }
@@ -216,6 +286,20 @@ fn facts(reader: &Reader, view: &DeliveryPage) -> Markup {
                     @else {
                         (language.with("repeats-count", &[("count", view.repeats.len().into())]))
                         ul class="plain-list quiet" { @for at in &view.repeats { li { (ago(reader, *at)) } } }
+                    }
+                }
+                @if let Some(first) = &view.redelivery_of {
+                    dt { (language.t("fact-first")) }
+                    dd { a href={ "/deliveries/" (first) } { code { (first) } } }
+                }
+                @if !view.later.is_empty() {
+                    dt { (language.t("fact-later")) }
+                    dd {
+                        ul class="plain-list" {
+                            @for (id, at, verdict) in &view.later {
+                                li { a href={ "/deliveries/" (id) } { (ago(reader, *at)) } " " (verdict_chip(language, *verdict)) }
+                            }
+                        }
                     }
                 }
             }

@@ -6,6 +6,7 @@ use super::chain::chain;
 use super::layout::{Head, Section, page};
 use super::model::{Clause, Decision, EventPage, Reader, Tone};
 use super::parts::{chip, code_block, duration, icon, moment, state_chip};
+use super::triggers::target;
 use crate::i18n::Language;
 
 /// The whole page.
@@ -99,13 +100,13 @@ fn decisions(reader: &Reader, rows: &[Decision]) -> Markup {
                     tr data-row="" class=[(!row.matched).then_some("unmatched")] {
                         td class="lead" {
                             span class="row-name" { (row.binding) }
-                            a class="quiet-link" href=(row.target.href) { (row.target.name) }
+                            span class="row-about" { (target(language, &row.target)) }
                         }
                         td data-label=(language.t("column-decision")) {
                             @if row.matched { (chip(Tone::Good, "check", &language.t("decision-matched"))) }
                             @else { (chip(Tone::Quiet, "minus", &language.t("decision-not-matched"))) }
                         }
-                        td class="clauses-cell" data-label=(language.t("column-because")) { (clauses(reader, row)) }
+                        td class="clauses-cell" data-label=(language.t("column-because")) { (clauses(reader, &row.clauses)) }
                         td data-label=(language.t("column-job")) {
                             @if let Some(job) = &row.job {
                                 div class="job-ref" {
@@ -124,12 +125,13 @@ fn decisions(reader: &Reader, rows: &[Decision]) -> Markup {
     }
 }
 
-fn clauses(reader: &Reader, decision: &Decision) -> Markup {
+/// What was compared, up to what failed.
+pub(super) fn clauses(reader: &Reader, clauses: &[Clause]) -> Markup {
     html! {
-        @if decision.clauses.is_empty() { span class="quiet" { (reader.language.t("clause-none")) } }
+        @if clauses.is_empty() { span class="quiet" { (reader.language.t("clause-none")) } }
         @else {
             ul class="clauses" {
-                @for clause in &decision.clauses { (self::clause(reader, clause)) }
+                @for clause in clauses { (self::clause(reader, clause)) }
             }
         }
     }

@@ -15,6 +15,7 @@ pub const REDUCED_TITLE_CHARS_MAX: usize = 80;
 pub(super) enum Section {
     Overview,
     Deliveries,
+    Triggers,
     Workloads,
     Queue,
     Elsewhere,
@@ -84,6 +85,7 @@ fn bar(reader: &Reader, head: &Head<'_>) -> Markup {
                 nav aria-label=(language.t("nav-label")) {
                     (item(Section::Overview, "/", "overview", language.t("nav-overview")))
                     (item(Section::Deliveries, "/deliveries", "inbox", language.t("nav-deliveries")))
+                    (item(Section::Triggers, "/triggers", "trigger", language.t("nav-triggers")))
                     (item(Section::Workloads, "/workloads", "workload", language.t("nav-workloads")))
                     (item(Section::Queue, "/queues", "queued", language.t("nav-queue")))
                 }
@@ -213,9 +215,10 @@ fn time_words(language: Language) -> Markup {
 }
 
 fn shortcuts(language: Language) -> Markup {
-    let rows: [(&[&str], String); 10] = [
+    let rows: [(&[&str], String); 11] = [
         (&["g", "o"], language.t("shortcut-overview")),
         (&["g", "d"], language.t("shortcut-deliveries")),
+        (&["g", "t"], language.t("shortcut-triggers")),
         (&["g", "w"], language.t("shortcut-workloads")),
         (&["g", "q"], language.t("shortcut-queue")),
         (&["j"], language.t("shortcut-next")),

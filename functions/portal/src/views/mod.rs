@@ -3,8 +3,10 @@
 //! A page that changes while it is looked at has its changing part in a function of its own, with an id: the stream sends
 //! the same markup again, wrapped by [`fragment`], and the browser morphs the old into the new.
 
+pub mod again;
 pub mod dead;
 pub mod delivery;
+pub mod dry_run;
 pub mod event;
 pub mod failure;
 pub mod job;
@@ -14,6 +16,8 @@ pub mod queues;
 pub mod schedule_form;
 pub mod schedules;
 pub mod session;
+pub mod trigger_form;
+pub mod triggers;
 pub mod workload;
 
 mod chain;

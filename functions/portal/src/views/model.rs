@@ -8,6 +8,7 @@ mod job;
 mod overview;
 mod reader;
 mod schedule;
+mod trigger;
 mod workload;
 
 pub use delivery::{Became, Body, DeliveryList, DeliveryPage, DeliveryRow, HeaderRow, Verdict};
@@ -19,6 +20,11 @@ pub use job::{
 pub use overview::Overview;
 pub use reader::{Count, Link, Person, Reader, Theme, Tone};
 pub use schedule::{FormProblem, Preview, RuleAs, ScheduleForm, ScheduleFormPage, WrongField};
+pub use trigger::{
+    BindingForm, BindingFormPage, BoundRow, ConfigAs, DryRunPage, FormFault, Health, SchemeAs,
+    Shown, Target, TriedEvent, TriedRow, TriggerForm, TriggerFormPage, TriggerPage, TriggerRow,
+    TriggersPage,
+};
 pub use workload::{
     BindingRow, LiveRevision, RevisionRow, RollbackPage, WorkloadPage, WorkloadRow, WorkloadState,
 };

@@ -51,8 +51,10 @@ pub struct EventDecision {
     pub binding: BindingId,
     /// Its place among the trigger's bindings.
     pub position: i32,
-    /// What it would start.
-    pub workload: Named<WorkloadId>,
+    /// The workload that it would deploy.
+    pub workload: Option<Named<WorkloadId>>,
+    /// The task that it would start instead.
+    pub task: Option<String>,
     /// Whether every clause held.
     pub matched: bool,
     /// Those that held, in the order they were tried.
@@ -99,10 +101,11 @@ pub async fn event(tx: &mut TenantTx, id: EventId) -> Result<Option<Event>, sqlx
             Ok(EventDecision {
                 binding: row.binding_id.into(),
                 position: row.position,
-                workload: Named {
-                    id: row.workload_id.into(),
-                    name: row.workload,
-                },
+                workload: row.workload_id.zip(row.workload).map(|(id, name)| Named {
+                    id: id.into(),
+                    name,
+                }),
+                task: row.task,
                 matched: row.matched,
                 held: serde_json::from_value(row.held)
                     .map_err(|error| sqlx::Error::Decode(error.into()))?,

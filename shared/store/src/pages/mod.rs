@@ -12,6 +12,7 @@ mod jobs;
 mod logs;
 mod overview;
 mod search;
+mod triggers;
 mod workloads;
 
 use serde::Serialize;
@@ -28,6 +29,10 @@ pub use jobs::{
 pub use logs::{EpochLines, Line, LogCursor, log_after, log_before, log_epochs};
 pub use overview::{Overview, overview};
 pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};
+pub use triggers::{
+    BindingShown, BoundWorkload, TriedWith, TriggerListed, TriggerShown, tried_with, trigger_list,
+    trigger_of_binding, trigger_shown,
+};
 pub use workloads::{
     Binding, Revision, Workload, WorkloadDetail, WorkloadState, bindings, revision,
     revision_numbered, revisions, workload, workloads,

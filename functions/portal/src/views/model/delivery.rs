@@ -1,6 +1,7 @@
 //! Deliveries: in a list, and by themselves.
 
 use chrono::{DateTime, Utc};
+use model::{BindingId, DeliveryId, TriggerId};
 use uuid::Uuid;
 
 use super::event::EventRow;
@@ -160,6 +161,14 @@ pub struct DeliveryList {
     pub verdict: Option<Verdict>,
     /// The trigger that is filtered for, by name.
     pub trigger: Option<String>,
+    /// The sender that is filtered for.
+    pub vendor: String,
+    /// The event that is filtered for.
+    pub event: String,
+    /// Since when.
+    pub since: String,
+    /// Where all that match are replayed, if the reader may.
+    pub replay_href: Option<String>,
     /// The triggers to choose from.
     pub triggers: Vec<String>,
     /// The page of newer rows.
@@ -217,4 +226,16 @@ pub struct DeliveryPage {
     pub body: Body,
     /// The events it made.
     pub events: Vec<EventRow>,
+    /// The trigger, for a dry run.
+    pub trigger: TriggerId,
+    /// The bindings of the trigger, to which its events may be replayed: ids and names. None where the reader may not.
+    pub bindings: Vec<(BindingId, String)>,
+    /// Whether the reader may read its body and have it again.
+    pub may_operate: bool,
+    /// Whether its body is still here.
+    pub body_kept: bool,
+    /// What came of it later: repeats and new attempts.
+    pub later: Vec<(DeliveryId, DateTime<Utc>, Verdict)>,
+    /// The one that it repeats, or is a new attempt at.
+    pub redelivery_of: Option<DeliveryId>,
 }

@@ -1,11 +1,13 @@
 //! Events, what bindings made of them, and the way from the wire to what is live.
 
 use chrono::{DateTime, Utc};
+use model::BindingId;
 use uuid::Uuid;
 
 use super::delivery::Became;
 use super::job::JobState;
-use super::reader::{Link, Tone};
+use super::reader::Tone;
+use super::trigger::Target;
 use crate::i18n::Key;
 
 /// An event in a list.
@@ -39,8 +41,10 @@ pub struct Clause {
 pub struct Decision {
     /// The binding.
     pub binding: String,
+    /// Its id.
+    pub id: BindingId,
     /// What it would start.
-    pub target: Link,
+    pub target: Target,
     /// Whether it matched.
     pub matched: bool,
     /// What it compared, up to the one that failed.

@@ -2,8 +2,9 @@
 select
     d.binding_id,
     b.position,
-    b.workload_id as "workload_id!",
-    w.name as workload,
+    b.workload_id,
+    w.name as "workload?",
+    b.task,
     d.matched,
     d.held,
     d.clause,
@@ -14,7 +15,7 @@ select
     coalesce(j.state, a.state)::text as state
 from switchyard.decisions d
 join switchyard.bindings b on b.database_id = d.database_id and b.id = d.binding_id
-join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
+left join switchyard.workloads w on w.database_id = b.database_id and w.id = b.workload_id
 left join switchyard.jobs j on j.database_id = d.database_id and j.id = d.job_id
 left join lateral (
     select f.state

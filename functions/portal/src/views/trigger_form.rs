@@ -1,0 +1,393 @@
+//! The forms of triggers and bindings: fields of the kind, or all of it as JSON. They work without scripts.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use model::TriggerKind;
+
+use super::layout::{Head, Section, form_token, page};
+use super::model::{BindingFormPage, ConfigAs, FormFault, Reader, SchemeAs, TriggerFormPage};
+use super::parts::{code_block, icon};
+use super::triggers::kind_label;
+use crate::config_form::{Field, Shape, fields};
+use crate::i18n::{Key, Language};
+
+/// A trigger's form.
+#[must_use]
+pub fn trigger_form(reader: &Reader, view: &TriggerFormPage) -> Markup {
+    let language = reader.language;
+    let (title, action) = match &view.changes {
+        None => (language.t("trigger-new-title"), "/triggers".to_owned()),
+        Some((id, name)) => (
+            language.with("trigger-edit-title", &[("name", name.as_str().into())]),
+            format!("/triggers/{id}"),
+        ),
+    };
+    let head = Head {
+        title: &title,
+        section: Section::Triggers,
+        live_href: None,
+    };
+    let form = &view.form;
+    let main = html! {
+        nav class="crumbs" aria-label=(language.t("crumbs-label")) {
+            a href="/triggers" { (language.t("triggers-title")) }
+            @if let Some((id, name)) = &view.changes { a href={ "/triggers/" (id) } { (name) } }
+        }
+        header class="page-head" { h1 { (title) } }
+        (faults(language, &view.wrong))
+        @if view.changes.is_none() { (kinds(reader, view.kind)) }
+        form class="trigger-form" method="post" action=(action) novalidate {
+            (form_token(reader))
+            (first_button(language))
+            input type="hidden" name="kind" value=(view.kind.as_str());
+            section class="panel padded" aria-labelledby="what" {
+                h2 id="what" { (language.key(kind_label(view.kind))) }
+                div class="fields" {
+                    (line(&Line { label: language.t("column-name"), ..Line::of("name", &form.name) }))
+                    (line(&Line {
+                        label: language.t("field-condition"), hint: Some(language.t("hint-condition")), is_code: true,
+                        ..Line::of("condition", &form.condition)
+                    }))
+                    @if view.kind.takes_webhooks() { (scheme(language, form.scheme_as, &form.scheme_json)) }
+                }
+            }
+            (filter(reader, &Filter {
+                kind: view.kind, title: language.t("trigger-filter"), lede: None,
+                config_as: form.config_as, fields: &form.fields, rest: &form.rest, json: &form.config_json,
+            }))
+            details class="panel padded more" {
+                summary { (language.t("filter-sample")) }
+                (code_block(language, &view.sample, &language.t("filter-sample")))
+            }
+            div class="actions form-end" {
+                button class="button primary" type="submit" name="do" value="save" { (icon("check")) (language.t("schedule-save")) }
+                a class="button plain" href=(action) { (language.t("schedule-leave")) }
+            }
+        }
+    };
+    page(reader, &head, &main)
+}
+
+fn kinds(reader: &Reader, chosen: TriggerKind) -> Markup {
+    let language = reader.language;
+    html! {
+        nav class="segments kinds" aria-label=(language.t("trigger-kind")) {
+            @for kind in TriggerKind::ALL {
+                a href={ "/triggers/new?kind=" (kind.as_str()) } aria-current=[(kind == chosen).then_some("true")] {
+                    (language.key(kind_label(kind)))
+                }
+            }
+        }
+    }
+}
+
+fn scheme(language: Language, chosen: SchemeAs, json: &str) -> Markup {
+    let label = |scheme: SchemeAs| {
+        language.key(match scheme {
+            SchemeAs::Usual => Key("scheme-usual"),
+            SchemeAs::Path => Key("scheme-path"),
+            SchemeAs::Standard => Key("scheme-standard"),
+            SchemeAs::Json => Key("scheme-json"),
+        })
+    };
+    html! {
+        div class="field" {
+            label for="scheme_as" { (language.t("fact-scheme")) }
+            select id="scheme_as" name="scheme_as" {
+                @for scheme in SchemeAs::ALL {
+                    option value=(scheme.code()) selected[scheme == chosen] { (label(scheme)) }
+                }
+            }
+        }
+        (line(&Line {
+            label: language.t("scheme-json"), hint: Some(language.t("hint-scheme")), is_code: true,
+            ..Line::of("scheme_json", json)
+        }))
+    }
+}
+
+/// A binding's form.
+#[must_use]
+pub fn binding_form(reader: &Reader, view: &BindingFormPage) -> Markup {
+    let language = reader.language;
+    let (trigger, name) = &view.trigger;
+    let (title, action) = match view.changes {
+        None => (
+            language.t("binding-new-title"),
+            format!("/triggers/{trigger}/bindings"),
+        ),
+        Some(id) => (language.t("binding-edit-title"), format!("/bindings/{id}")),
+    };
+    let head = Head {
+        title: &title,
+        section: Section::Triggers,
+        live_href: None,
+    };
+    let form = &view.form;
+    let main = html! {
+        nav class="crumbs" aria-label=(language.t("crumbs-label")) {
+            a href="/triggers" { (language.t("triggers-title")) }
+            a href={ "/triggers/" (trigger) } { (name) }
+        }
+        header class="page-head" { h1 { (title) } }
+        (faults(language, &view.wrong))
+        form class="trigger-form" method="post" action=(action) novalidate {
+            (form_token(reader))
+            (first_button(language))
+            section class="panel padded" aria-labelledby="what" {
+                h2 id="what" { (language.t("column-starts")) }
+                div class="fields" { (starts(reader, view)) }
+            }
+            @if !matches!(view.kind, TriggerKind::Manual | TriggerKind::Schedule) {
+                (filter(reader, &Filter {
+                    kind: view.kind, title: language.t("column-own-filter"), lede: Some(language.t("binding-filter-lede")),
+                    config_as: form.config_as, fields: &form.fields, rest: &form.rest, json: &form.config_json,
+                }))
+                details class="panel padded more" {
+                    summary { (language.t("binding-trigger-filter")) }
+                    (code_block(language, &view.config, &language.t("trigger-filter")))
+                }
+            }
+            section class="panel padded" aria-labelledby="beside" {
+                h2 id="beside" { (language.t("binding-beside")) }
+                div class="fields" {
+                    (line(&Line {
+                        label: language.t("field-condition"), hint: Some(language.t("hint-condition")), is_code: true,
+                        ..Line::of("condition", &form.condition)
+                    }))
+                    (flag("enabled", &language.t("binding-enabled"), None, !form.enabled.is_empty()))
+                }
+            }
+            div class="actions form-end" {
+                button class="button primary" type="submit" name="do" value="save" { (icon("check")) (language.t("schedule-save")) }
+                a class="button plain" href={ "/triggers/" (trigger) } { (language.t("schedule-leave")) }
+            }
+        }
+    };
+    page(reader, &head, &main)
+}
+
+fn starts(reader: &Reader, view: &BindingFormPage) -> Markup {
+    let language = reader.language;
+    let form = &view.form;
+    html! {
+        div class="field" {
+            label for="workload" { (language.t("field-workload")) }
+            select id="workload" name="workload" {
+                option value="" selected[form.workload.is_empty()] { (language.t("binding-a-task")) }
+                @for (id, name) in &view.workloads {
+                    option value=(id) selected[*id == form.workload] { (name) }
+                }
+            }
+            p class="hint" { (language.t("hint-workload")) }
+        }
+        (line(&Line {
+            label: language.t("fact-task"), hint: Some(language.t("hint-task")),
+            ..Line::of("task", &form.task)
+        }))
+        (area(&Area {
+            label: language.t("field-overrides"), hint: Some(language.t("hint-overrides")), rows: 4,
+            ..Area::of("overrides", &form.overrides)
+        }))
+        (area(&Area {
+            label: language.t("field-payload-template"), hint: Some(language.t("hint-payload-template")), rows: 4,
+            ..Area::of("payload", &form.payload)
+        }))
+        (line(&Line {
+            label: language.t("fact-queue"), hint: Some(language.t("hint-task-queue")),
+            ..Line::of("queue_name", &form.queue_name)
+        }))
+        (line(&Line {
+            label: language.t("fact-key"), hint: Some(language.t("hint-task-key")),
+            ..Line::of("key", &form.key)
+        }))
+        (line(&Line {
+            label: language.t("field-priority"), hint: Some(language.t("hint-priority")), is_number: true,
+            ..Line::of("priority", &form.priority)
+        }))
+    }
+}
+
+/// The first button is the one that the Enter key presses.
+fn first_button(language: Language) -> Markup {
+    html! {
+        button class="unseen" type="submit" name="do" value="save" tabindex="-1" aria-hidden="true" { (language.t("schedule-save")) }
+    }
+}
+
+/// What is wrong, above a form.
+pub(super) fn faults(language: Language, wrong: &[FormFault]) -> Markup {
+    html! {
+        @if !wrong.is_empty() {
+            div class="callout tone-bad" role="alert" {
+                (icon("cross"))
+                div {
+                    p { (language.t("form-wrong")) }
+                    ul class="faults" { @for fault in wrong { li { (fault_words(language, fault)) } } }
+                }
+            }
+        }
+    }
+}
+
+fn fault_words(language: Language, fault: &FormFault) -> Markup {
+    html! {
+        @match fault {
+            FormFault::NoName => (language.t("fault-no-name")),
+            FormFault::Taken => (language.t("fault-taken")),
+            FormFault::NoJson { place, why } => {
+                (language.with("fault-no-json", &[("place", place.as_str().into()), ("why", why.as_str().into())]))
+            },
+            FormFault::Said(text) => span lang="en" { (text) },
+        }
+    }
+}
+
+struct Filter<'a> {
+    kind: TriggerKind,
+    title: String,
+    lede: Option<String>,
+    config_as: ConfigAs,
+    fields: &'a BTreeMap<String, String>,
+    rest: &'a str,
+    json: &'a str,
+}
+
+fn filter(reader: &Reader, filter: &Filter<'_>) -> Markup {
+    let language = reader.language;
+    let choice = |choice: ConfigAs, label: String| {
+        html! {
+            button type="submit" name="do" value=(choice.code()) aria-pressed=(if choice == filter.config_as { "true" } else { "false" }) { (label) }
+        }
+    };
+    let text = |field: &Field| {
+        filter
+            .fields
+            .get(&format!("config.{}", field.key))
+            .map_or("", String::as_str)
+    };
+    html! {
+        section class="panel padded" aria-labelledby="config" {
+            div class="panel-head flush" {
+                h2 id="config" { (filter.title) }
+                div class="segments" role="group" aria-label=(language.t("config-as")) {
+                    (choice(ConfigAs::Fields, language.t("rule-as-fields")))
+                    (choice(ConfigAs::Json, language.t("config-as-json")))
+                }
+            }
+            @if let Some(lede) = &filter.lede { p class="hint" { (lede) } }
+            input type="hidden" name="config_as" value=(filter.config_as.code());
+            div class="fields" {
+                @match filter.config_as {
+                    ConfigAs::Fields => {
+                        @for field in fields(filter.kind) { (kind_field(language, field, text(field))) }
+                        (area(&Area {
+                            label: language.t("filter-rest"), hint: Some(language.t("hint-filter-rest")), rows: 3,
+                            ..Area::of("rest", filter.rest)
+                        }))
+                    },
+                    ConfigAs::Json => (area(&Area {
+                        label: language.t("config-as-json"), hint: Some(language.t("hint-config-json")), rows: 12,
+                        ..Area::of("config_json", filter.json)
+                    })),
+                }
+            }
+        }
+    }
+}
+
+fn kind_field(language: Language, field: &Field, text: &str) -> Markup {
+    let name = format!("config.{}", field.key);
+    let (label, hint) = (language.key(field.label), Some(language.key(field.hint)));
+    html! {
+        @match field.shape {
+            Shape::Text => (line(&Line { label, hint, is_code: true, ..Line::of(&name, text) })),
+            Shape::Lines | Shape::Pairs => (area(&Area { label, hint, rows: 3, is_narrow: true, ..Area::of(&name, text) })),
+            Shape::Flag => (flag(&name, &label, hint.as_deref(), !text.is_empty())),
+        }
+    }
+}
+
+/// A field of one line.
+struct Line<'a> {
+    name: &'a str,
+    text: &'a str,
+    label: String,
+    hint: Option<String>,
+    is_number: bool,
+    is_code: bool,
+}
+
+impl<'a> Line<'a> {
+    const fn of(name: &'a str, text: &'a str) -> Self {
+        Self {
+            name,
+            text,
+            label: String::new(),
+            hint: None,
+            is_number: false,
+            is_code: false,
+        }
+    }
+}
+
+fn line(line: &Line<'_>) -> Markup {
+    let hint_id = format!("{}-hint", line.name);
+    html! {
+        div class="field" {
+            label for=(line.name) { (line.label) }
+            input id=(line.name) name=(line.name) type="text" value=(line.text) autocomplete="off" spellcheck="false"
+                class=[line.is_code.then_some("code")] inputmode=[line.is_number.then_some("numeric")]
+                aria-describedby=[line.hint.as_ref().map(|_| &hint_id)];
+            @if let Some(hint) = &line.hint { p class="hint" id=(hint_id) { (hint) } }
+        }
+    }
+}
+
+/// A field of many lines.
+struct Area<'a> {
+    name: &'a str,
+    text: &'a str,
+    label: String,
+    hint: Option<String>,
+    rows: u8,
+    is_narrow: bool,
+}
+
+impl<'a> Area<'a> {
+    const fn of(name: &'a str, text: &'a str) -> Self {
+        Self {
+            name,
+            text,
+            label: String::new(),
+            hint: None,
+            rows: 3,
+            is_narrow: false,
+        }
+    }
+}
+
+fn area(area: &Area<'_>) -> Markup {
+    let hint_id = format!("{}-hint", area.name);
+    html! {
+        div class=(if area.is_narrow { "field" } else { "field wide" }) {
+            label for=(area.name) { (area.label) }
+            textarea id=(area.name) name=(area.name) class="code" rows=(area.rows) autocomplete="off" spellcheck="false"
+                aria-describedby=[area.hint.as_ref().map(|_| &hint_id)] { (area.text) }
+            @if let Some(hint) = &area.hint { p class="hint" id=(hint_id) { (hint) } }
+        }
+    }
+}
+
+fn flag(name: &str, label: &str, hint: Option<&str>, on: bool) -> Markup {
+    html! {
+        div class="field flag" {
+            label {
+                input type="checkbox" name=(name) value="on" checked[on];
+                span { (label) }
+            }
+            @if let Some(hint) = hint { p class="hint" { (hint) } }
+        }
+    }
+}
