@@ -2,9 +2,13 @@
 
 mod adding_a_task;
 mod browser;
+mod burst;
 mod cli;
+mod deliveries;
 mod external;
+mod flood;
 mod harness;
+mod hostile;
 mod ledger;
 mod manifests;
 mod monitoring;

@@ -132,6 +132,53 @@ impl Database {
         }
     }
 
+    /// Signs somebody in who is of the tenant, and returns the session's token.
+    pub(crate) async fn session(&self, name: &str, role: Role) -> String {
+        let mut owner = self.rows.acquire().await.expect("a connection");
+        let member = people::ensure_member(&mut owner, "acme", name, role).await;
+        let (_, person) = member.expect("a person");
+        let link = people::create_sign_in_link(&mut owner, person).await;
+        let session = people::open_session(&self.tenants, &link.expect("a link")).await;
+        let session = session.expect("an answer").expect("a session");
+        session.expose().to_owned()
+    }
+
+    /// A trigger whose senders prove nothing and come from these networks.
+    pub(crate) async fn open_trigger(&self, name: &str, networks: &[&str]) -> TriggerId {
+        let scheme = json!({"kind": "none", "networks": networks});
+        let scheme = serde_json::from_value(scheme).expect("a scheme");
+        let new = setup::NewTrigger {
+            name,
+            kind: TriggerKind::Webhook,
+            config: Map::new(),
+            scheme: Some(&scheme),
+            secret: None,
+            path_sha256: None,
+        };
+        let begun = self.tenants.begin(self.tenant).await;
+        let mut tx = begun.expect("a transaction");
+        let made = setup::create_trigger(&mut tx, self.tenant, &self.keyring, new).await;
+        tx.commit().await.expect("a commit");
+        made.expect("a trigger")
+    }
+
+    /// The ids of a trigger's bindings, in their order.
+    pub(crate) async fn bindings(&self, trigger: TriggerId) -> Vec<String> {
+        sqlx::query_scalar(
+            "select 'bnd_' || replace(id::text, '-', '') from switchyard.bindings where trigger_id = $1 order by position",
+        )
+        .bind(trigger.uuid())
+        .fetch_all(&self.rows)
+        .await
+        .expect("the database answers")
+    }
+
+    /// A column of texts.
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<String> {
+        let rows = sqlx::query_scalar(sql).fetch_all(&self.rows).await;
+        rows.expect("the database answers")
+    }
+
     /// Makes a trigger whose senders show this token in `x-token`, bound to a site.
     pub(crate) async fn bound(
         &self,

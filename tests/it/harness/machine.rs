@@ -199,6 +199,21 @@ impl Machine {
         self.folder.path().join("log")
     }
 
+    /// The gateway's URL, without a slash at its end.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The most memory that its process has had at a time, in bytes; without Postgres, which is not part of it.
+    pub(crate) fn memory_max(&self) -> u64 {
+        let process = self.process.as_ref().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("Linux tells it in kB") * 1024
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -28,6 +28,7 @@ pub(crate) struct Push {
     pub(crate) after: String,
     body: String,
     signature: String,
+    secret: String,
 }
 
 impl Push {
@@ -65,7 +66,18 @@ impl Push {
             after: commit.after.clone(),
             signature: hex::encode(mac.finalize().into_bytes()),
             body,
+            secret: secret.to_owned(),
         }
+    }
+
+    /// What is posted.
+    pub(crate) fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// What it is signed with.
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
     }
 }
 
