@@ -3,6 +3,7 @@
 
 mod demo;
 mod driver;
+mod hooks_walk;
 
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ async fn a_person_follows_a_push_and_rolls_it_back_in_every_language() {
         rolls_back(&browser, &demo, &words).await;
         declares_a_schedule(&browser, &demo, &words).await;
         replays_what_died(&browser, &demo, &words).await;
+    }
+    for words in hooks_walk::LANGUAGES {
+        hooks_walk::follows_a_hook(&browser, &demo, &words).await;
     }
     notices_a_violation(&browser, &demo).await;
 }

@@ -59,6 +59,11 @@ impl Demo {
         link.expect("a link").to_owned()
     }
 
+    /// A folder that goes away with it.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A page of the portal.
     pub(super) fn portal(&self, path: &str) -> String {
         format!("http://localhost:{}{path}", self.port)
@@ -114,7 +119,8 @@ impl Demo {
     }
 }
 
-fn git(folder: &Path, arguments: &[&str]) {
+/// Runs git as somebody.
+pub(super) fn git(folder: &Path, arguments: &[&str]) {
     let run = Command::new("git")
         .args([
             "-c",

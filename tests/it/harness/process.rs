@@ -24,6 +24,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Where the program is.
+    pub(crate) fn program() -> &'static Path {
+        Path::new(PROGRAM)
+    }
+
     /// Starts the program with nothing of the test's environment but its path. What it says is appended to `log`.
     pub(crate) fn start(
         log: &Path,

@@ -191,6 +191,18 @@ pub(super) fn command(language: Language, text: &str) -> Markup {
     }
 }
 
+/// A text of one line with a button that copies it.
+pub(super) fn value(language: Language, text: &str) -> Markup {
+    html! {
+        copy-text class="command value" {
+            code { (text) }
+            button type="button" class="button small" data-copied=(language.t("copied")) hidden {
+                (icon("copy")) span { (language.t("copy")) }
+            }
+        }
+    }
+}
+
 /// A block of text that keeps its layout, with a button that copies it.
 pub(super) fn code_block(language: Language, text: &str, label: &str) -> Markup {
     html! {

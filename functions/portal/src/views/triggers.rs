@@ -8,7 +8,7 @@ use super::lists;
 use super::model::{
     BoundRow, Health, Reader, Shown, Target, Tone, TriggerPage, TriggerRow, TriggersPage,
 };
-use super::parts::{ago, chip, code_block, command, icon, moment, nothing};
+use super::parts::{ago, chip, code_block, icon, moment, nothing, value};
 use super::queues::more_pages;
 use crate::i18n::{Key, Language};
 
@@ -172,7 +172,7 @@ fn shown_once(reader: &Reader, shown: &Shown) -> Markup {
     html! {
         div id="shown-once" class="callout tone-good" role="status" {
             (icon("lock"))
-            div { p { (said) } (command(language, text)) }
+            div { p { (said) } (value(language, text)) }
         }
     }
 }
@@ -245,7 +245,7 @@ fn senders(reader: &Reader, view: &TriggerPage, url: &str) -> Markup {
         section class="panel padded" aria-labelledby="senders" {
             h2 id="senders" { (language.t("trigger-senders")) }
             p class="hint" { (language.t("trigger-url-hint")) }
-            (command(language, url))
+            (value(language, url))
             dl class="facts" {
                 dt { (language.t("fact-scheme")) }
                 dd {
@@ -258,7 +258,7 @@ fn senders(reader: &Reader, view: &TriggerPage, url: &str) -> Markup {
                     dt { (language.t("fact-previous")) }
                     dd {
                         @match view.previous_until {
-                            Some(at) => (language.rich("previous-until", &[("when", ago(reader, at))])),
+                            Some(at) => (language.rich("previous-until", &[("when", moment(at))])),
                             None => (language.t("previous-stands")),
                         }
                     }
@@ -273,7 +273,7 @@ fn senders(reader: &Reader, view: &TriggerPage, url: &str) -> Markup {
                             p { (language.t("secret-renew-text")) }
                             label {
                                 span { (language.t("secret-own")) }
-                                input type="password" name="secret" maxlength="1024" autocomplete="new-password";
+                                input type="text" class="code" name="secret" maxlength="1024" autocomplete="off" spellcheck="false";
                             }
                             button class="button small" type="submit" { (icon("lock")) (language.t("secret-renew")) }
                         }
@@ -339,14 +339,16 @@ fn bound_row(reader: &Reader, row: &BoundRow, may_edit: bool) -> Markup {
             }
             td data-label=(language.t("column-starts")) { (target(language, &row.target)) }
             td data-label=(language.t("column-own-filter")) {
-                @match &row.filter {
-                    Some(filter) => code { (filter) },
-                    None => span class="quiet" { (language.t("binding-as-trigger")) },
+                span {
+                    @match &row.filter {
+                        Some(filter) => code { (filter) },
+                        None => span class="quiet" { (language.t("binding-as-trigger")) },
+                    }
+                    @if let Some(condition) = &row.condition { " · " code { (condition) } }
                 }
-                @if let Some(condition) = &row.condition { " " code { (condition) } }
             }
             @if may_edit {
-                td class="row-actions" {
+                td class="row-actions-cell" { div class="row-actions" {
                     @if row.number > 1 {
                         form method="post" action={ "/bindings/" (row.id) "/up" } {
                             (form_token(reader))
@@ -362,7 +364,7 @@ fn bound_row(reader: &Reader, row: &BoundRow, may_edit: bool) -> Markup {
                             button class="button danger small" type="submit" { (icon("cross")) (language.t("schedule-remove")) }
                         }
                     }
-                }
+                } }
             }
         }
     }
