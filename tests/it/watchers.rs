@@ -128,7 +128,7 @@ async fn a_registry_that_tells_and_one_that_does_not_start_each_push_once() {
     let site = database.site(&machine.repositories(), "images").await;
     site.repository.commit("a page");
     let trigger = database
-        .bound(&site, TriggerKind::Registry, "images", TOKEN)
+        .bound(&site, TriggerKind::Registry, "image pushes", TOKEN)
         .await;
     let (url, names) = (registry.url(), ["*".to_owned()]);
     let watch = new_watch(PlaceKind::Registry, &url, "team/app", &names);
