@@ -158,13 +158,14 @@ async fn rows_but_of(session: &mut PgConnection, tenant: &str) -> String {
                 "database_id is distinct from"
             };
             format!(
-                "select jsonb_agg(to_jsonb(t) order by to_jsonb(t)::text) as rows from {table} t
+                "select '{table}' as name, jsonb_agg(to_jsonb(t) order by to_jsonb(t)::text) as rows from {table} t
                  where {or_nobody} '{tenant}'"
             )
         })
         .collect();
     sqlx::query_scalar(AssertSqlSafe(format!(
-        "select coalesce(jsonb_agg(rows)::text, '') from ({}) every",
+        // By name, for in which order the tables are read is the server's choice.
+        "select jsonb_object_agg(name, rows)::text from ({}) every",
         each.join(" union all ")
     )))
     .fetch_one(session)
@@ -332,6 +333,17 @@ async fn a_tenant_that_asks_without_a_filter_sees_its_own_rows_alone() {
     assert!(seen > 20, "there was something to see");
 }
 
+/// What tenants declare themselves, and may take back.
+const DELETABLE: [&str; 7] = [
+    "switchyard.credentials",
+    "switchyard.log_rule_overrides",
+    "switchyard.log_rules",
+    "switchyard.notification_endpoints",
+    "switchyard.notification_rules",
+    "switchyard.places",
+    "switchyard.watches",
+];
+
 /// Attempts to put a row into another tenant's table, one for each table into which a tenant may put its own.
 const INTRUSIONS: &[(&str, &str)] = &[
     (
@@ -340,9 +352,44 @@ const INTRUSIONS: &[(&str, &str)] = &[
          select gen_random_uuid(), '{tenant}', gen_random_uuid(), gen_random_uuid()",
     ),
     (
+        "switchyard.credentials",
+        "insert into switchyard.credentials (id, database_id, name, host, secret)
+         values (gen_random_uuid(), '{tenant}', 'intruder', 'git.example.test', 'x')",
+    ),
+    (
+        "switchyard.log_rule_overrides",
+        "insert into switchyard.log_rule_overrides (database_id, rule_id, workload_id)
+         select '{tenant}', gen_random_uuid(), gen_random_uuid()",
+    ),
+    (
+        "switchyard.log_rules",
+        "insert into switchyard.log_rules (id, database_id, name, pattern, severity, streams)
+         values (gen_random_uuid(), '{tenant}', 'intruder', 'x', 'info', '{task}')",
+    ),
+    (
+        "switchyard.notification_endpoints",
+        "insert into switchyard.notification_endpoints (id, database_id, name, url, format, secret)
+         values (gen_random_uuid(), '{tenant}', 'intruder', 'https://example.test/', 'standard', 'x')",
+    ),
+    (
+        "switchyard.notification_rules",
+        "insert into switchyard.notification_rules (id, database_id, endpoint_id, name, types)
+         values (gen_random_uuid(), '{tenant}', gen_random_uuid(), 'intruder', '{*}')",
+    ),
+    (
+        "switchyard.places",
+        "insert into switchyard.places (id, database_id, kind, url)
+         values (gen_random_uuid(), '{tenant}', 'git', 'https://git.example.test/a/b')",
+    ),
+    (
         "switchyard.triggers",
         "insert into switchyard.triggers (id, database_id, name, kind)
          values (gen_random_uuid(), '{tenant}', 'intruder', 'manual')",
+    ),
+    (
+        "switchyard.watches",
+        "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
+         values ('{tenant}', gen_random_uuid(), gen_random_uuid(), '{main}', 'intruder')",
     ),
     (
         "switchyard.workloads",
@@ -358,16 +405,27 @@ async fn a_tenant_that_writes_without_a_filter_changes_its_own_rows_alone() {
     let deletable: Vec<String> = sqlx::query_scalar(
         "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname in ('switchyard', 'switchyard_local') and c.relkind in ('r', 'p', 'v')
-           and has_table_privilege('switchyard_tenant', c.oid, 'delete, truncate')",
+           and has_table_privilege('switchyard_tenant', c.oid, 'delete, truncate')
+         order by 1",
     )
     .fetch_all(&mut *session)
     .await
     .unwrap();
-    assert!(
-        deletable.is_empty(),
-        "a tenant may delete from {deletable:?}"
+    assert_eq!(
+        deletable, DELETABLE,
+        "what a tenant may delete is what it declared itself"
     );
-    for (table, columns) in usable(&world.owner, "switchyard_tenant", "update").await {
+    let changes = usable(&world.owner, "switchyard_tenant", "update")
+        .await
+        .into_iter()
+        .map(|(table, columns)| {
+            let sql = format!("update {table} set {} = default", columns[0]);
+            (table, sql)
+        });
+    let deletions = DELETABLE
+        .iter()
+        .map(|table| ((*table).to_owned(), format!("delete from {table}")));
+    for (table, sql) in changes.chain(deletions) {
         let mut tx = session.begin().await.unwrap();
         let before = rows_but_of(&mut tx, FOREIGN).await;
         sqlx::raw_sql(AssertSqlSafe(format!(
@@ -376,19 +434,16 @@ async fn a_tenant_that_writes_without_a_filter_changes_its_own_rows_alone() {
         .execute(&mut *tx)
         .await
         .unwrap();
-        let column = &columns[0];
-        let touched = sqlx::query(AssertSqlSafe(format!(
-            "update {table} set {column} = default"
-        )))
-        .execute(&mut *tx)
-        .await;
+        let touched = sqlx::query(AssertSqlSafe(sql.clone()))
+            .execute(&mut *tx)
+            .await;
         match touched {
             Ok(_) => {
                 sqlx::raw_sql("reset role").execute(&mut *tx).await.unwrap();
                 assert_eq!(
                     rows_but_of(&mut tx, FOREIGN).await,
                     before,
-                    "an update of {table} without a filter reached another tenant"
+                    "{sql} without a filter reached another tenant"
                 );
             }
             // A constraint of its own row refused it before anything else could.

@@ -38,3 +38,18 @@ values (md5('{mark}')::uuid, '{tenant}', 'type', '/', '{}', '{mark}');
 insert into switchyard.deliveries (id, database_id, trigger_id, vendor, verdict, body_bytes)
 values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', 'ignored', 0);
 insert into switchyard.event_log (database_id, severity, source, message) values ('{tenant}', 'info', 'test', '{mark}');
+
+-- What is watched, and who is told.
+insert into switchyard.credentials (id, database_id, name, host, secret) values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'git.example.test', 'x');
+insert into switchyard.places (id, database_id, kind, url) values (md5('{mark}')::uuid, '{tenant}', 'git', 'https://git.example.test/{mark}');
+insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
+values ('{tenant}', md5('{mark}')::uuid, md5('{mark}')::uuid, array['main'], '{mark}');
+insert into switchyard.log_rules (id, database_id, name, pattern, severity, streams)
+values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'x', 'info', array['task']);
+insert into switchyard.log_rule_overrides (database_id, rule_id, workload_id) values ('{tenant}', md5('{mark}')::uuid, md5('{mark}')::uuid);
+insert into switchyard.notification_endpoints (id, database_id, name, url, format, secret)
+values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'https://example.test/', 'standard', 'x');
+insert into switchyard.notification_rules (id, database_id, endpoint_id, name, types)
+values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', array['*']);
+insert into switchyard.notifications (id, database_id, endpoint_id, message_id, event_id, event_type, body, state, ended_at)
+values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', '{mark}', 'type', '{}', 'delivered', now());
