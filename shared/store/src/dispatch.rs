@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use ::triggers::{Binding, Decision, Event, Target, Trigger};
 use model::{BindingId, EventId, JobId, TenantId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
-use ::triggers::{Binding, Decision, Event, Target, Trigger};
 use uuid::Uuid;
 
 use crate::Store;

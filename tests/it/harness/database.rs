@@ -187,8 +187,9 @@ impl Database {
         name: &str,
         token: &str,
     ) -> TriggerId {
-        let scheme: model::Scheme = serde_json::from_value(json!({"kind": "token", "header": "x-token"}))
-            .expect("a scheme");
+        let scheme: model::Scheme =
+            serde_json::from_value(json!({"kind": "token", "header": "x-token"}))
+                .expect("a scheme");
         let new = setup::NewTrigger {
             name,
             kind,
