@@ -313,8 +313,9 @@ fn migrations_are_named_by_time_and_deed_and_say_why() {
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
             let verbs = [
-                "create_", "add_", "change_", "drop_", "grant_", "keep_", "move_", "rename_",
-                "rule_", "stop_",
+                "create_", "add_", "change_", "decide_", "drop_", "fire_", "follow_", "forget_",
+                "grant_", "keep_", "move_", "rename_", "replay_", "rule_", "stop_", "store_",
+                "take_", "widen_",
             ];
             time && words && verbs.iter().any(|verb| deed.starts_with(verb))
         });

@@ -222,7 +222,12 @@ fn a_function_that_is_removed_renamed_or_changed_in_the_list_is_found() {
         } else {
             Kind::Task
         };
-        let observer = Kind::Subscriber { broker: "observed" };
+        let observed = Kind::Subscriber { broker: "observed" };
+        let observer = if listed.kind == observed {
+            Kind::Subscriber { broker: "inbound" }
+        } else {
+            observed
+        };
         for changed in [
             Listed {
                 name: "renamed",
