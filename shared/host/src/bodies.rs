@@ -126,7 +126,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     /// `timeout`: from here to the end of a short body; a long one has more. `idle_timeout`: between two pieces.
-    pub(crate) fn new(
+    pub(crate) fn over(
         body: hyper::body::Incoming,
         (timeout, idle_timeout): (Duration, Duration),
         held: Arc<Held>,

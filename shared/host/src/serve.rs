@@ -227,7 +227,7 @@ impl Admission {
         let fate = Fate::default();
         let times = (self.limits.body_timeout, self.limits.body_idle_timeout);
         let request =
-            request.map(|body| Watched::new(body, times, Arc::clone(&held), fate.clone()));
+            request.map(|body| Watched::over(body, times, Arc::clone(&held), fate.clone()));
         let response = match router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
