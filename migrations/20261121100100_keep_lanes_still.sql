@@ -1379,6 +1379,27 @@ begin
             end if;
             exit rounds when v_lanes is null;
 
+            -- Before limits are shared out: what somebody else has in hand must not use up what others could take.
+            if true = any (v_capped) then
+                with locked as materialized (
+                    select l.id, l.cap - l.in_flight as room, l.active and not l.paused as is_open
+                    from switchyard.lanes l
+                    where l.id in (
+                        select w.lane from unnest(v_lanes, v_wants, v_capped) as w (lane, want, capped)
+                        where w.capped and w.want > 0
+                    )
+                    order by l.id
+                    for no key update skip locked
+                )
+                select array_agg(w.lane), array_agg(w.owner), array_agg(least(w.want, coalesce(k.room, w.want)))
+                into v_lanes, v_owners, v_wants
+                from unnest(v_lanes, v_owners, v_wants, v_capped) as w (lane, owner, want, capped)
+                left join locked k on k.id = w.lane
+                where not w.capped or k.is_open and coalesce(k.room > 0, true);
+                exit rounds when v_lanes is null;
+                v_queues := array(select unnest(v_queues) intersect select unnest(v_lanes));
+            end if;
+
             if v_limited then
                 -- First what tenants may have, then of that what tasks may.
                 select array_agg(greatest(least(k.want, case
@@ -1422,26 +1443,11 @@ begin
                     ) t
                 ) k
                 left join switchyard.limits m on m.database_id is null and m.task = k.task;
-            end if;
-
-            if true = any (v_capped) then
-                with locked as materialized (
-                    select l.id, l.cap - l.in_flight as room, l.active and not l.paused as is_open
-                    from switchyard.lanes l
-                    where l.id in (
-                        select w.lane from unnest(v_lanes, v_wants, v_capped) as w (lane, want, capped)
-                        where w.capped and w.want > 0
-                    )
-                    order by l.id
-                    for no key update skip locked
-                )
-                select array_agg(w.lane), array_agg(w.owner), array_agg(least(w.want, coalesce(k.room, w.want)))
-                into v_lanes, v_owners, v_wants
-                from unnest(v_lanes, v_owners, v_wants, v_capped) as w (lane, owner, want, capped)
-                left join locked k on k.id = w.lane
-                where not w.capped or k.is_open and coalesce(k.room > 0, true);
-                exit rounds when v_lanes is null;
-                v_queues := array(select unnest(v_queues) intersect select unnest(v_lanes));
+                v_queues := array(
+                    select unnest(v_queues)
+                    intersect
+                    select w.lane from unnest(v_lanes, v_wants) as w (lane, want) where w.want > 0
+                );
             end if;
 
             v_tids := '{}';
@@ -1596,9 +1602,10 @@ begin
 
             exit stretches when v_left <= 0;
             exit rounds when v_only is not null;
+            -- One that was given no part of a limit was not looked into.
             v_next_bare := array(
-                select w.lane from unnest(v_lanes) as w (lane)
-                where not w.lane = any (v_queues) and not w.lane = any (v_of)
+                select w.lane from unnest(v_lanes, v_wants) as w (lane, want)
+                where w.want > 0 and not w.lane = any (v_queues) and not w.lane = any (v_of)
             );
             if cardinality(v_next_bare) > 0 then
                 v_bare := v_bare || v_next_bare;
