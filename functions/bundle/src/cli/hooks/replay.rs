@@ -5,8 +5,9 @@ use clap::Args;
 use host::Env;
 use model::{BindingId, DeliveryId};
 use serde_json::json;
-use store::hooks::replay_delivery;
 use store::pages;
+use store::replays::repeat;
+use uuid::Uuid;
 
 use super::place::Place;
 use crate::cli::operate::OperatorArgs;
@@ -40,7 +41,8 @@ pub(super) async fn replay(env: &Env, args: ReplayArgs) -> anyhow::Result<()> {
     let Some(found) = found.context("the delivery cannot be read")? else {
         bail!("{} has no delivery {}", args.tenant, args.delivery);
     };
-    let replayed = replay_delivery(&mut tx, tenant, args.delivery, args.binding)
+    let by = place.operator().by().name;
+    let replayed = repeat(&mut tx, args.delivery, args.binding, Uuid::now_v7(), by)
         .await
         .map_err(|error| {
             // The one thing of it that somebody can write wrong.
@@ -69,13 +71,13 @@ pub(super) async fn replay(env: &Env, args: ReplayArgs) -> anyhow::Result<()> {
     if args.json {
         let list: Vec<_> = replayed
             .iter()
-            .map(|it| json!({ "event": it.event.to_string(), "replay": it.replay.to_string() }))
+            .map(|event| json!({ "event": event.to_string() }))
             .collect();
         line(serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
-    for it in &replayed {
-        line(format_args!("{} again, as {}", it.event, it.replay));
+    for event in &replayed {
+        line(format_args!("its event once more: {event}"));
     }
     Ok(())
 }
