@@ -46,19 +46,19 @@ impl Engine {
     }
 
     /// What is to be recorded of these lines, in their order.
-    pub(crate) fn matches(&self, source: LogSource, lines: &[UnreadLine]) -> Vec<LogMatch> {
-        let of_line = |line| {
-            let rules = self.rules.get(&line_tenant(line)).into_iter().flatten();
+    pub(crate) fn matches<'a>(
+        &'a self,
+        source: LogSource,
+        lines: &'a [UnreadLine],
+    ) -> Vec<LogMatch> {
+        let of_line = |line: &'a UnreadLine| {
+            let rules = self.rules.get(&line.tenant).into_iter().flatten();
             rules
                 .filter_map(move |compiled| compiled.matched(source, line))
                 .take(RULES_PER_LINE_MAX)
         };
         lines.iter().flat_map(of_line).collect()
     }
-}
-
-const fn line_tenant(line: &UnreadLine) -> TenantId {
-    line.tenant
 }
 
 impl Compiled {

@@ -147,16 +147,14 @@ async fn a_digest_is_told_confirmed_or_made_and_a_limit_is_heeded() {
     assert_eq!(digest("silent", None).await, named(of_braces));
     assert_eq!(digest("absent", None).await, Named::Gone);
     assert_eq!(digest("last", None).await, Named::NoMore);
-    let asked = asked.lock().expect("no test panics here");
-    let fetched = asked
-        .iter()
-        .filter(|(method, path, _)| method == Method::GET && path.contains("manifests"));
-    assert_eq!(
-        fetched.count(),
-        1,
-        "only what does not say its digest is fetched"
-    );
-    drop(asked);
+    let fetched = {
+        let asked = asked.lock().expect("no test panics here");
+        let fetched = asked
+            .iter()
+            .filter(|(method, path, _)| method == Method::GET && path.contains("manifests"));
+        fetched.count()
+    };
+    assert_eq!(fetched, 1, "only what does not say its digest is fetched");
     let busy = Registry::new(&egress, &url, "busy", None).expect("a registry");
     let failure = busy.tags(None).await.expect_err("it is busy");
     assert_eq!(failure.wait, Some(Duration::from_secs(120)));
