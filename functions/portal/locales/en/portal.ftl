@@ -672,3 +672,4 @@ diff-after = Second
 delivery-body-operators = Operators can read the body.
 fact-first = First one
 fact-later = Later ones
+form-not-saved = Nothing was saved:

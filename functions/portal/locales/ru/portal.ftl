@@ -689,3 +689,4 @@ diff-after = Вторая
 delivery-body-operators = Тело запроса доступно операторам.
 fact-first = Первая
 fact-later = Последующие
+form-not-saved = Ничего не сохранено:

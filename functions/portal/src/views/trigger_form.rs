@@ -223,7 +223,7 @@ pub(super) fn faults(language: Language, wrong: &[FormFault]) -> Markup {
             div class="callout tone-bad" role="alert" {
                 (icon("cross"))
                 div {
-                    p { (language.t("form-wrong")) }
+                    p { (language.t("form-not-saved")) }
                     ul class="faults" { @for fault in wrong { li { (fault_words(language, fault)) } } }
                 }
             }
