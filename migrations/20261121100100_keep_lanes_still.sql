@@ -1146,10 +1146,11 @@ declare
     v_has_limits boolean := false;
     -- The limits that this claim may use.
     v_locked bigint[];
-    -- Rounds that may find only lanes that give nothing now, and move them behind the others.
-    v_patience integer := 16;
+    -- Rounds of a stretch that may find only lanes that give nothing now.
+    c_patience constant integer := 16;
+    v_patience integer;
     v_moved boolean;
-    -- Lanes of tasks in which nothing could be taken.
+    -- Lanes in which nothing could be taken.
     v_bare bigint[] := '{}';
     v_next_bare bigint[];
     v_start uuid := coalesce(p_after, gen_random_uuid());
@@ -1328,6 +1329,8 @@ begin
             end if;
         end if;
 
+        -- One tenant's lanes that give nothing must not use up what others are looked for with.
+        v_patience := c_patience;
         <<rounds>>
         loop
             -- Each tenant's lanes that waited longest.
@@ -1367,6 +1370,7 @@ begin
                                 from switchyard.lanes q
                                 where q.task = k.task and q.database_id = t.tenant
                                   and q.active and not q.is_full and not q.paused and q.queue_name is not null
+                                  and not q.id = any (v_bare)
                                 order by q.served_at, q.id
                                 limit t.quota
                             ) l
@@ -1391,12 +1395,22 @@ begin
                     order by l.id
                     for no key update skip locked
                 )
-                select array_agg(w.lane), array_agg(w.owner), array_agg(least(w.want, coalesce(k.room, w.want)))
-                into v_lanes, v_owners, v_wants
-                from unnest(v_lanes, v_owners, v_wants, v_capped) as w (lane, owner, want, capped)
-                left join locked k on k.id = w.lane
-                where not w.capped or k.is_open and coalesce(k.room > 0, true);
-                exit rounds when v_lanes is null;
+                select array_agg(r.lane) filter (where r.can), array_agg(r.owner) filter (where r.can),
+                    array_agg(r.want) filter (where r.can),
+                    v_bare || coalesce(array_agg(r.lane) filter (where not r.can), '{}')
+                into v_lanes, v_owners, v_wants, v_bare
+                from (
+                    select w.lane, w.owner, least(w.want, coalesce(k.room, w.want)) as want,
+                        not w.capped or coalesce(k.is_open and coalesce(k.room > 0, true), false) as can
+                    from unnest(v_lanes, v_owners, v_wants, v_capped) as w (lane, owner, want, capped)
+                    left join locked k on k.id = w.lane
+                ) r;
+                if v_lanes is null then
+                    -- There may be others.
+                    v_patience := v_patience - 1;
+                    exit rounds when v_only is not null or v_patience <= 0;
+                    continue rounds;
+                end if;
                 v_queues := array(select unnest(v_queues) intersect select unnest(v_lanes));
             end if;
 
@@ -1533,6 +1547,11 @@ begin
                 set served_at = clock_timestamp()
                 where id = any (v_queues) and not id = any (v_more_of);
                 v_moved := found;
+                -- One whose head is of another task than it was thought may be looked into again.
+                v_bare := v_bare || array(
+                    select q.lane from unnest(v_queues) as q (lane)
+                    where not q.lane = any (v_more_of) and not q.lane = any (v_strange)
+                );
             end if;
 
             v_taken := cardinality(v_tids);
