@@ -272,14 +272,12 @@ async fn a_lane_left_active_without_work_hides_nothing_from_the_relay() {
 #[tokio::test]
 async fn days_are_made_ahead_and_a_finish_without_one_goes_to_the_default() {
     let world = World::new().await;
-    assert_eq!(
-        world.queue.make_partitions(7).await.unwrap(),
-        0,
-        "made by the migration"
-    );
     let histories = world
         .number("select count(*) from switchyard.histories")
         .await;
+    // Made by the migration, but for those of days that have begun since.
+    let late = i64::from(world.queue.make_partitions(7).await.unwrap());
+    assert_eq!(late % histories, 0, "whole days were missing");
     assert_eq!(
         i64::from(world.queue.make_partitions(9).await.unwrap()),
         2 * histories,
@@ -293,7 +291,8 @@ async fn days_are_made_ahead_and_a_finish_without_one_goes_to_the_default() {
     .fetch_all(&world.owner)
     .await
     .unwrap();
-    assert_eq!(drop.len(), 30);
+    let days = i64::try_from(drop.len() / 3).unwrap();
+    assert_eq!(days, 10 + late / histories);
     for table in drop {
         world.execute(format!("drop table {table}")).await;
     }
