@@ -307,4 +307,8 @@ $$;
 revoke execute on function switchyard.note_rejection from public;
 grant execute on function switchyard.note_rejection to switchyard_system;
 
+-- What did the same before.
+drop function switchyard.accept_deliveries;
+drop function switchyard.count_rejection;
+
 reset role;

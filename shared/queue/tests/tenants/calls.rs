@@ -85,7 +85,6 @@ const PERSON: &str = "of a person, who is shown by a secret that nobody else has
 const BY_ROW: &str = "the row's own tenant is used, never an argument";
 
 pub(crate) const CALLS: &[Call] = &[
-    for_all(SYSTEM, "accept_deliveries", "each delivery names its trigger, whose tenant it gets"),
     writes(
         SYSTEM,
         "accept_event",
@@ -117,7 +116,6 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "claim_by_default", "workers work for everybody"),
     for_all(SYSTEM, "claim_jobs", "workers work for everybody"),
     for_all(SYSTEM, "claimable_jobs", RELAY),
-    for_all(SYSTEM, "count_rejection", "each rejection names its trigger, whose tenant it gets"),
     writes(SYSTEM, "decide_job", "select switchyard.decide_job({tenant}, {approval}, true, 'a person')"),
     writes(
         SYSTEM,
