@@ -7,7 +7,6 @@
 
 mod send;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -45,10 +44,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Clone, Deserialize)]
 struct Settings {
-    /// Hosts with ports, joined by commas, that are called although they are not public; none unless given.
-    egress_allow: Option<String>,
-    /// Certificates in PEM that are trusted besides the system's.
-    egress_ca_file: Option<PathBuf>,
     /// After how many days of failures an endpoint is switched off.
     #[serde(default = "notify_failing_days")]
     notify_failing_days: u32,
@@ -88,11 +83,8 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
             return Err(SettingsError::wrong(name, "a day is the least"));
         }
     }
-    let egress = EgressSettings {
-        allow: settings.egress_allow.clone(),
-        ca_file: settings.egress_ca_file.clone(),
-    };
-    let egress = egress
+    let egress = env
+        .parse::<EgressSettings>()?
         .client()
         .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
     Ok(host::reconciler(move |ctx| {

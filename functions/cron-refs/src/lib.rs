@@ -7,7 +7,6 @@
 mod advertisement;
 mod look;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +14,7 @@ use egress::{EgressSettings, TenantEgress};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::DatabaseRole;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::watch::{EndedLook, Place, PlaceKind, compare};
 use tokio::time::Instant;
 
@@ -42,14 +41,6 @@ const SILENT_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Silent hooks that are written down by one tick.
 const SILENT_BATCH: i32 = 100;
 
-#[derive(Debug, Deserialize)]
-struct Settings {
-    /// Hosts with ports, joined by commas, that are looked at although they are not public; none unless given.
-    egress_allow: Option<String>,
-    /// Certificates in PEM that are trusted besides the system's.
-    egress_ca_file: Option<PathBuf>,
-}
-
 /// What a tick did.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Report {
@@ -66,12 +57,8 @@ struct Report {
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It opens credentials.
     env.require("MASTER_KEY_FILE")?;
-    let settings: Settings = env.parse()?;
-    let egress = EgressSettings {
-        allow: settings.egress_allow,
-        ca_file: settings.egress_ca_file,
-    };
-    let egress = egress
+    let egress = env
+        .parse::<EgressSettings>()?
         .client()
         .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
     Ok(host::reconciler(move |ctx| reconcile(ctx, egress.clone())))

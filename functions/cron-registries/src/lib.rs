@@ -8,7 +8,6 @@
 mod challenge;
 mod registry;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,7 +17,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::image::{DigestSource, Image, ImageDeleted, ImagePushed};
 use model::{DatabaseRole, Vendor};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::watch::{
     Change, EndedLook, Found, Listing, LookEvent, Place, PlaceKind, Watch, compare,
 };
@@ -49,14 +48,6 @@ const PASS: Duration = Duration::from_secs(20);
 /// For how long a place is taken: longer than a look and its writing take.
 const TAKEN: Duration = Duration::from_secs(2 * LOOK_MAX.as_secs());
 
-#[derive(Debug, Deserialize)]
-struct Settings {
-    /// Hosts with ports, joined by commas, that are looked at although they are not public; none unless given.
-    egress_allow: Option<String>,
-    /// Certificates in PEM that are trusted besides the system's.
-    egress_ca_file: Option<PathBuf>,
-}
-
 /// What a tick did.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Report {
@@ -71,12 +62,8 @@ struct Report {
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It opens credentials.
     env.require("MASTER_KEY_FILE")?;
-    let settings: Settings = env.parse()?;
-    let egress = EgressSettings {
-        allow: settings.egress_allow,
-        ca_file: settings.egress_ca_file,
-    };
-    let egress = egress
+    let egress = env
+        .parse::<EgressSettings>()?
         .client()
         .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
     Ok(host::reconciler(move |ctx| reconcile(ctx, egress.clone())))

@@ -3,15 +3,18 @@
 use std::{io, path::PathBuf};
 
 use reqwest::Certificate;
+use serde::Deserialize;
 
 use crate::{AllowList, AllowListError, ClientError, Guard, TenantEgress};
 
 /// What an operator may say of calls to tenants' URLs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct EgressSettings {
     /// `EGRESS_ALLOW`: hosts with ports, joined by commas, that are called although they are not public.
+    #[serde(rename = "egress_allow")]
     pub allow: Option<String>,
     /// `EGRESS_CA_FILE`: certificates in PEM that are trusted besides the system's.
+    #[serde(rename = "egress_ca_file")]
     pub ca_file: Option<PathBuf>,
 }
 
