@@ -12,6 +12,7 @@ mod id;
 pub mod image;
 mod job;
 mod role;
+pub mod run;
 pub mod scheme;
 mod trigger;
 pub mod webhook;
