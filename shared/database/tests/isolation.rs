@@ -81,6 +81,10 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
             values (1, $T, 'task', 1, 'dead', 0, now(), 1, 1, 1, '{}', 0, now())",
         "insert into switchyard.job_events (database_id, job_id, epoch, kind) values ($T, 1, 1, 'waits')",
         "insert into switchyard.job_logs (database_id, job_id, epoch, seq, stream, line) values ($T, 1, 1, 1, 'task', 'l')",
+        "insert into switchyard.runs
+            (database_id, job_id, epoch, phase, launcher, spec, lease, until, retry, log_seq)
+            values ($T, 1, 1, 'plan', 'local', '', '1 minute', now(), false, 0)",
+        "insert into switchyard.run_steps (database_id, job_id, epoch, step, name) values ($T, 1, 1, 0, 'init')",
         "insert into switchyard.credentials (id, database_id, name, host, secret) values ($T, $T, 'git', 'git.test', 'sealed')",
         "insert into switchyard.places (id, database_id, kind, url) values ($T, $T, 'git', 'https://git.test/a')",
         "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)

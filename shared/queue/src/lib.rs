@@ -21,6 +21,7 @@ pub mod repair;
 pub mod replays;
 mod retention;
 pub mod rules;
+pub mod runs;
 pub mod schedules;
 mod turn;
 

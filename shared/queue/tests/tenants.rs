@@ -61,6 +61,10 @@ impl World {
                 "select id from switchyard.jobs where waiting = 'callback'",
             ),
             (
+                "{outside}",
+                "select id from switchyard.jobs where state = 'waiting' and waiting = 'runner'",
+            ),
+            (
                 "{stopping}",
                 "select id from switchyard.jobs where state = 'cancelling'",
             ),

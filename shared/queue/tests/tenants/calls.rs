@@ -99,6 +99,13 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "arm_relay", RELAY),
     writes(SYSTEM, "ask_bulk", "select switchyard.ask_bulk({tenant}, 'replay', '{}', 'a person')"),
     fenced_noted(
+        "begin_run",
+        "select switchyard.begin_run(
+            {running}, {epoch}, 'plan', 'local', 'sealed', '{}', array['init'], interval '1 minute', interval '1 minute',
+            interval '1 hour', null, false
+        )",
+    ),
+    fenced_noted(
         "bulk_step",
         "select b.* from switchyard.bulk_step({running}, {epoch}, 'purge', '{\"until\": \"2100-01-01\"}', 'a person', 10) b",
     ),
@@ -128,6 +135,7 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "drop_old_secrets", CLOCK),
     for_all(SYSTEM, "due_schedules", CLOCK),
     for_all(SYSTEM, "drop_bodies", CLOCK),
+    writes(SYSTEM, "end_run", "select e.* from switchyard.end_run({tenant}, {outside}, 1, 'succeeded', null, '{}', false) e"),
     fenced_noted(
         "finish_deploy",
         "select f.* from switchyard.finish_deploy(
@@ -190,6 +198,13 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "record_decisions", "the event's own tenant is used, never an argument"),
     for_all(SYSTEM, "relay_heard", RELAY),
     fenced("release_jobs", "select switchyard.release_jobs(array[{running}::bigint], array[{epoch}::bigint])"),
+    writes(
+        SYSTEM,
+        "run_news",
+        "select n.* from switchyard.run_news(
+            {tenant}, {outside}, 1, 1, array['stdout'], array['a line'], '{}', '{}', '{}', '{}', null
+        ) n",
+    ),
     writes(SYSTEM, "remove_schedule", "select switchyard.remove_schedule({tenant}, {schedule})"),
     writes(
         SYSTEM,

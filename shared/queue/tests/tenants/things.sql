@@ -5,14 +5,18 @@ insert into switchyard.tasks (name, executor) values ('called', 'http') on confl
 -- A job in each state.
 select switchyard.add_job('{tenant}', 'queued', '{"mark": "{mark}"}', p_run_at => now() - interval '1 minute');
 select switchyard.add_job('{tenant}', '{mark}-' || task, '{"mark": "{mark}"}', p_actor => '{mark}')
-from unnest(array['running', 'approval', 'callback', 'stopping', 'dead']) task;
+from unnest(array['running', 'approval', 'callback', 'outside', 'stopping', 'dead']) task;
 select switchyard.claim_jobs(
-    gen_random_uuid(), array(select '{mark}-' || t from unnest(array['running', 'approval', 'callback', 'stopping', 'dead']) t),
+    gen_random_uuid(), array(select '{mark}-' || t from unnest(array['running', 'approval', 'callback', 'outside', 'stopping', 'dead']) t),
     10, interval '1 hour', '{tenant}'
 );
 select switchyard.wait_job(id, epoch, 'approval', interval '1 hour', null) from switchyard.jobs where task = '{mark}-approval';
 select switchyard.wait_job(id, epoch, 'callback', interval '1 hour', null) from switchyard.jobs where task = '{mark}-callback';
 select switchyard.wait_job(id, epoch, 'runner', interval '1 hour', '{"pod": "{mark}"}') from switchyard.jobs where task = '{mark}-stopping';
+select switchyard.begin_run(
+    id, epoch, '{mark}', 'local', 'sealed', '{"pod": "{mark}"}', array['{mark}'], interval '1 hour', interval '1 minute',
+    interval '1 hour', null, false
+) from switchyard.jobs where task = '{mark}-outside';
 select switchyard.cancel_job(database_id, id, 'a person') from switchyard.jobs where task = '{mark}-stopping';
 select switchyard.finish_jobs(array[id], array[epoch], '{dead}', array['{mark}'], array[null::jsonb])
 from switchyard.jobs where task = '{mark}-dead';
