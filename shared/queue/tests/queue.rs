@@ -19,6 +19,8 @@ mod plain;
 mod reasons;
 #[path = "queue/retention.rs"]
 mod retention;
+#[path = "queue/runs.rs"]
+mod runs;
 #[path = "queue/schedules.rs"]
 mod schedules;
 #[path = "queue/states.rs"]
