@@ -24,6 +24,7 @@ pub mod people;
 mod redelivery_token;
 pub mod replays;
 mod retention;
+mod run_spec;
 pub mod setup;
 pub mod trail;
 pub mod triggers;
@@ -35,6 +36,7 @@ use database::SystemDb;
 pub use callback_token::{BadToken, CallbackToken};
 pub use keyring::{Keyring, KeyringError, SealedError, Slot};
 pub use redelivery_token::RedeliveryToken;
+pub use run_spec::{RUN_SPEC_BYTES_MAX, run_spec_slot};
 
 /// The store as functions see it. Cheap to clone.
 #[derive(Debug, Clone)]
