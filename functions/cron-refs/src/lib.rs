@@ -4,7 +4,6 @@
 //! A repository is looked at once for all triggers that watch it. A look is one request; one that fails is repeated ever
 //! later, up to an hour, and the watch says why. Two at once are safe: a place is taken by one of them.
 
-mod advertisement;
 mod look;
 
 use std::time::Duration;

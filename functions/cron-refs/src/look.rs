@@ -2,24 +2,17 @@
 
 use std::time::Duration;
 
-use egress::{TenantEgress, read_capped};
+use egress::TenantEgress;
 use events::EventType;
-use http::{Method, StatusCode, header};
+use git::{Login, RefsError};
 use model::Vendor;
 use model::git::{ChangedPaths, GitPushed, GitTagged, Repository};
-use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use store::watch::{Change, Listing, LookEvent, NAMES_MAX, Place, Watch};
+use store::watch::{Change, Found, Listing, LookEvent, NAMES_MAX, Place, Watch};
 use url::Url;
-
-use crate::advertisement;
 
 /// How long one look may take.
 pub(crate) const LOOK_MAX: Duration = Duration::from_secs(20);
-/// How much a server may say: some two hundred thousand refs.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The user that a token is sent with where none is given. GitHub, Gitea, Forgejo and GitLab look at the token only.
-const TOKEN_USER: &str = "x-access-token";
 
 /// Why a look failed, for who watches.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,55 +31,47 @@ impl From<String> for Failure {
     }
 }
 
+impl From<RefsError> for Failure {
+    fn from(error: RefsError) -> Self {
+        Self {
+            problem: error.to_string(),
+            wait: error.wait(),
+        }
+    }
+}
+
 /// The refs of a repository that anybody watches.
 pub(crate) async fn look(
     egress: &TenantEgress,
     place: &Place,
     watches: &[Watch],
 ) -> Result<Listing, Failure> {
-    let url = Url::parse(&format!(
-        "{}/info/refs?service=git-upload-pack",
-        place.url.trim_end_matches('/')
-    ))
-    .map_err(|error| format!("{} is no URL: {error}", place.url))?;
-    let mut request = egress
-        .request(Method::GET, &url)
-        .map_err(|denied| denied.to_string())?
-        .timeout(LOOK_MAX);
+    let url =
+        Url::parse(&place.url).map_err(|error| format!("{} is no URL: {error}", place.url))?;
     let login = place.login.as_ref().map_err(ToString::to_string)?;
-    if let Some(login) = login {
+    let login = match login {
         // It was for this host when it was saved; it goes nowhere else.
-        if url.authority() != login.host {
+        Some(login) if url.authority() != login.host => {
             return Err(format!("the credential is for {}", login.host).into());
         }
-        let user = if login.username.is_empty() {
-            TOKEN_USER
-        } else {
-            &login.username
-        };
-        request = request.basic_auth(user, Some(login.secret.expose_secret()));
-    }
-    let response = request.send().await.map_err(|error| {
-        egress::denied(&error).map_or_else(
-            || format!("nobody answers at {}: {}", place.url, cause(&error)),
-            ToString::to_string,
-        )
-    })?;
-    let status = response.status();
-    if !status.is_success() {
-        let after = response.headers().get(header::RETRY_AFTER);
-        let secs = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        return Err(Failure {
-            problem: refusal(&place.url, status),
-            wait: secs.map(Duration::from_secs),
-        });
-    }
-    let body = read_capped(response, ANSWER_BYTES_MAX)
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut found = advertisement::refs(&body)
-        .map_err(|error| format!("{} is no Git repository: {error}", place.url))?;
-    found.retain(|name, _| watches.iter().any(|watch| watch.wants(name)));
+        Some(login) => Some(Login {
+            username: login.username.clone(),
+            secret: login.secret.clone(),
+        }),
+        None => None,
+    };
+    let found = git::refs(egress, &url, login.as_ref(), LOOK_MAX).await?;
+    let found: Listing = found
+        .into_iter()
+        .filter(|(name, _)| watches.iter().any(|watch| watch.wants(name)))
+        .map(|(name, found)| {
+            let found = Found {
+                state: found.id,
+                also: found.peeled,
+            };
+            (name, found)
+        })
+        .collect();
     if found.len() > NAMES_MAX {
         let problem = format!(
             "{} branches and tags are watched, and {NAMES_MAX} may be; watch fewer names",
@@ -95,31 +80,6 @@ pub(crate) async fn look(
         return Err(problem.into());
     }
     Ok(found)
-}
-
-/// The innermost cause, which says most.
-fn cause(error: &reqwest::Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
-}
-
-fn refusal(url: &str, status: StatusCode) -> String {
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!(
-            "{url} answered {}: give the watch a credential that may read the repository",
-            status.as_u16()
-        ),
-        StatusCode::NOT_FOUND | StatusCode::GONE => format!(
-            "{url} answered {}: there is no such repository, or it is private and needs a credential",
-            status.as_u16()
-        ),
-        status if status.is_redirection() => format!(
-            "{url} answered {}: it has moved, and redirects are not followed; watch its new address",
-            status.as_u16()
-        ),
-        status => format!("{url} answered {}", status.as_u16()),
-    }
 }
 
 /// The event that tells of a change, as a hook would have told it.

@@ -1,8 +1,9 @@
 //! What a static workload is configured with.
 
+use git::{BaseUrl, Branch, Folder, LocalPath, Repository};
 use serde::{Deserialize, Serialize};
 
-use crate::source::{BaseUrl, Branch, Folder, LocalPath, Repository, StorageBytes, Variable};
+use crate::source::{StorageBytes, Variable};
 
 /// The configuration of a workload of kind `static`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,21 @@ pub enum Source {
         /// The repository's absolute path.
         path: LocalPath,
     },
+}
+
+impl Source {
+    /// Where it is fetched from.
+    #[must_use]
+    pub fn place(&self) -> git::Source {
+        match self {
+            Self::Provider {
+                base_url,
+                repository,
+                token_env: _,
+            } => git::Source::Remote(base_url.repository_url(repository)),
+            Self::Local { path } => git::Source::Local(path.clone()),
+        }
+    }
 }
 
 fn markdown_default() -> bool {

@@ -9,10 +9,9 @@ use serde_json::Value;
 use store::deploys::{DeployReport, LiveRevision, NewRevision, StoredWorkload};
 use tokio::time::Instant;
 
-use crate::config::{Source, StaticConfig};
-use crate::git::{FetchAsk, Wanted};
+use crate::config::StaticConfig;
 use crate::settings::Worker;
-use crate::{BuildError, build};
+use crate::{BuildError, BuildFrom, build};
 
 pub(crate) async fn run(
     ctx: Ctx,
@@ -64,16 +63,16 @@ async fn deploy(
     let cancel = job.cancelled().child_token();
     let _ended = cancel.clone().drop_guard();
     let started = Instant::now();
-    let ask = FetchAsk {
+    let login = token.cloned().map(git::Login::token);
+    let from = BuildFrom {
         config: &config,
-        wanted: &Wanted::Head,
-        token,
+        login: login.as_ref(),
     };
     let built = build(
         &worker.fetcher,
         blobs,
         &workload.id.to_string(),
-        ask,
+        from,
         &cancel,
     )
     .await
@@ -238,14 +237,7 @@ fn config(
 }
 
 fn fetching(config: &StaticConfig) -> String {
-    let from = match &config.source {
-        Source::Provider {
-            base_url,
-            repository,
-            token_env: _,
-        } => base_url.repository_url(repository).to_string(),
-        Source::Local { path } => path.to_string(),
-    };
+    let from = config.source.place();
     let folder = match config.folder.to_string() {
         root if root.is_empty() => String::new(),
         folder => format!(", folder {folder}"),

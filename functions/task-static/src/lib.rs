@@ -6,24 +6,17 @@
 
 pub mod config;
 mod deploy;
-mod fetch_error;
-pub mod git;
 mod markdown;
 pub mod publish;
 pub mod render;
 mod revision;
 mod settings;
 pub mod source;
-mod transport;
-mod tree;
-mod warnings;
 
 use host::{Function, Kind};
 use model::{DatabaseRole, TaskPolicy};
 
-pub use fetch_error::FetchError;
-pub use revision::{BuildError, Built, build};
-pub use warnings::Warnings;
+pub use revision::{BuildError, BuildFrom, Built, build};
 
 use crate::settings::Worker;
 

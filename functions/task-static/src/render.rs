@@ -7,12 +7,12 @@ use std::{
 
 use blobs::site::{Entry, Manifest, Origin, Sha256Hex, SitePath};
 use bytes::Bytes;
+use git::Warnings;
 use sha2::{Digest, Sha256};
 
 use crate::{
     markdown::{self, Pages},
     source::StorageBytes,
-    warnings::Warnings,
 };
 
 /// The largest Markdown file that becomes a page, in bytes. A larger one is published as it is.

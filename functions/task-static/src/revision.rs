@@ -1,14 +1,19 @@
 //! One revision: fetched, rendered and stored. Which one is live is for the transaction that finishes the job.
 
+use std::collections::BTreeMap;
+
 use blobs::Blobs;
+use blobs::site::{SitePath, SitePathError, check_name};
+use bytes::Bytes;
+use git::{
+    Case, Checkout, CommitId, FetchAsk, FetchError, Fetcher, Login, Name, Taking, Wanted, Warnings,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::fetch_error::FetchError;
-use crate::git::{FetchAsk, Fetcher};
+use crate::config::StaticConfig;
 use crate::publish::{self, PublishError, Published};
 use crate::render::{self, RenderError};
-use crate::source::CommitId;
-use crate::warnings::Warnings;
+use crate::source::StorageBytes;
 
 /// A revision that is stored and not yet live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +24,15 @@ pub struct Built {
     pub published: Published,
     /// What was left out of it.
     pub warnings: Warnings,
+}
+
+/// What a site is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildFrom<'a> {
+    /// Where it is, and how it is rendered.
+    pub config: &'a StaticConfig,
+    /// Who asks for it.
+    pub login: Option<&'a Login>,
 }
 
 /// Why a revision was not built.
@@ -59,26 +73,66 @@ impl BuildError {
     }
 }
 
-/// Fetches a commit, renders its files and stores them as a revision of `workload`. Safe to repeat and to run twice at
-/// once; a cancel ends it between files and while it waits for the network.
+/// Fetches what the branch has, renders its files and stores them as a revision of `workload`. Safe to repeat and to run
+/// twice at once; a cancel ends it between files and while it waits for the network.
 pub async fn build(
     fetcher: &Fetcher,
     blobs: &Blobs,
     workload: &str,
-    ask: FetchAsk<'_>,
+    from: BuildFrom<'_>,
     cancel: &CancellationToken,
 ) -> Result<Built, BuildError> {
+    let BuildFrom { config, login } = from;
+    let ask = FetchAsk {
+        source: &config.source.place(),
+        wanted: &Wanted::Head(config.branch.clone()),
+        login,
+        folder: &config.folder,
+        taking: taking(config.storage_bytes_max),
+    };
     let checkout = fetcher.fetch(ask, cancel).await?;
-    let (markdown, storage) = (ask.config.markdown, ask.config.storage_bytes_max);
-    let (files, stop) = (checkout.files, cancel.clone());
+    let commit = checkout.commit.clone();
+    let (files, mut warnings) = site_files(checkout);
+    let (markdown, storage) = (config.markdown, config.storage_bytes_max);
+    let stop = cancel.clone();
     let rendering = move || render::render(files, markdown, storage, &|| stop.is_cancelled());
     let mut site = tokio::task::spawn_blocking(rendering).await??;
     let published = publish::publish(blobs, workload, &site, cancel).await?;
-    let mut warnings = checkout.warnings;
     warnings.extend(std::mem::take(&mut site.warnings));
     Ok(Built {
-        commit: checkout.commit,
+        commit,
         published,
         warnings,
     })
+}
+
+/// What of a repository a site is.
+fn taking(storage: StorageBytes) -> Taking {
+    Taking {
+        what: "the site",
+        bytes_max: storage.get(),
+        name: |named| match check_name(named.name, named.depth) {
+            Ok(()) => Name::Taken,
+            // `.gitignore`, `.github`: every repository has some, nobody means to publish them.
+            Err(SitePathError::Hidden) => Name::Ignored,
+            Err(error) => Name::LeftOut(error.to_string()),
+        },
+        // What is served would depend on where it was built.
+        case: Case::Refused,
+    }
+}
+
+/// The files whose paths a site may have; the names in them were checked one by one.
+fn site_files(checkout: Checkout) -> (BTreeMap<SitePath, Bytes>, Warnings) {
+    let mut warnings = checkout.warnings;
+    let mut files = BTreeMap::new();
+    for (path, file) in checkout.files {
+        match SitePath::new(path.as_str()) {
+            Ok(path) => {
+                files.insert(path, file.bytes);
+            }
+            Err(error) => warnings.add(format!("{path:?} is left out: {error}")),
+        }
+    }
+    (files, warnings)
 }

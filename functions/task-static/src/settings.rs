@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use egress::{AllowList, Guard, TenantEgress};
+use git::{FetchLimits, FetchSettings, FetchSettingsError, Fetcher};
 use host::{Env, SettingsError};
 use model::TenantId;
 use secrecy::SecretString;
@@ -13,7 +14,6 @@ use serde::Deserialize;
 
 use crate::POLICY;
 use crate::config::Source;
-use crate::git::{FetchLimits, Fetcher, LocalRoots, TEMP_PREFIX};
 
 #[derive(Debug, Deserialize)]
 struct Settings {
@@ -63,23 +63,8 @@ impl Worker {
             .map_err(|error| SettingsError::wrong("EGRESS_ALLOW", error))?;
         let egress = TenantEgress::new(Guard::new(allowed), Vec::new())
             .map_err(|error| SettingsError::wrong("the TLS of the machine", error))?;
-        let roots = settings.static_local_roots.as_deref().unwrap_or_default();
-        let roots = std::env::split_paths(roots).filter(|root| !root.as_os_str().is_empty());
-        let local_roots = LocalRoots::new(roots).map_err(|error| {
-            let problem = format!("a folder of it cannot be used: {error}");
-            SettingsError::wrong("STATIC_LOCAL_ROOTS", problem)
-        })?;
-        clear(&settings.scratch_dir).map_err(|error| {
-            let problem = format!("the folder cannot be used: {error}");
-            SettingsError::wrong("SCRATCH_DIR", problem)
-        })?;
         Ok(Self {
-            fetcher: Fetcher {
-                egress,
-                local_roots,
-                limits: settings.limits()?,
-                temp_folder: settings.scratch_dir,
-            },
+            fetcher: settings.fetcher(egress)?,
             tokens: Arc::new(Tokens::new(env)?),
             pause: settings.switchyard_pause_before_finish.map(Arc::from),
         })
@@ -102,55 +87,35 @@ impl Worker {
 }
 
 impl Settings {
-    fn limits(&self) -> Result<FetchLimits, SettingsError> {
+    fn fetcher(&self, egress: TenantEgress) -> Result<Fetcher, SettingsError> {
+        let fetches = FetchSettings {
+            git_local_roots: self.static_local_roots.clone(),
+            fetch_time_max_secs: self.fetch_time_max_secs,
+            fetch_download_bytes_max: self.fetch_download_bytes_max,
+            scratch_dir: self.scratch_dir.clone(),
+        };
+        let mut fetcher = fetches
+            .fetcher(egress, POLICY.attempt_time_max)
+            .map_err(|error| {
+                let setting = match &error {
+                    FetchSettingsError::Roots(_) => "STATIC_LOCAL_ROOTS",
+                    FetchSettingsError::Scratch(_) | FetchSettingsError::Time(_) => error.setting(),
+                };
+                SettingsError::wrong(setting, described(&error))
+            })?;
         let usual = FetchLimits::default();
-        let time_max = self
-            .fetch_time_max_secs
-            .map_or(usual.time_max, Duration::from_secs);
-        if time_max.is_zero() || time_max >= POLICY.attempt_time_max {
-            let problem = format!(
-                "a fetch must fit into an attempt, which may take {} s",
-                POLICY.attempt_time_max.as_secs()
-            );
-            return Err(SettingsError::wrong("FETCH_TIME_MAX_SECS", problem));
-        }
-        Ok(FetchLimits {
-            time_max,
-            download_bytes_max: self
-                .fetch_download_bytes_max
-                .unwrap_or(usual.download_bytes_max),
-            files_max: self.site_files_max.unwrap_or(usual.files_max),
-            file_bytes_max: self.site_file_bytes_max.unwrap_or(usual.file_bytes_max),
-        })
+        fetcher.limits.files_max = self.site_files_max.unwrap_or(usual.files_max);
+        fetcher.limits.file_bytes_max = self.site_file_bytes_max.unwrap_or(usual.file_bytes_max);
+        Ok(fetcher)
     }
 }
 
-/// Removes temporary repositories that nobody can be using: what is younger than any attempt may be another process's.
-fn clear(folder: &Path) -> std::io::Result<()> {
-    const UNUSED_AFTER: Duration = Duration::from_secs(5 * POLICY.attempt_time_max.as_secs());
-    std::fs::create_dir_all(folder)?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let ours = entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(TEMP_PREFIX.as_bytes());
-        if !ours || !entry.file_type()?.is_dir() {
-            continue;
-        }
-        let unused = entry
-            .metadata()
-            .and_then(|data| data.modified())
-            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNUSED_AFTER));
-        if unused && let Err(error) = std::fs::remove_dir_all(entry.path()) {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "{} was left by an earlier process and cannot be removed",
-                entry.path().display()
-            );
-        }
+/// An error with what caused it.
+fn described(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
-    Ok(())
 }
 
 /// What the names of the operator's variables with access tokens start with. No other variable is a token, so that no
@@ -293,28 +258,5 @@ mod tests {
             let error = asked(tenant, base_url, variable).expect_err(variable);
             assert!(error.to_string().contains(variable), "{error}");
         }
-    }
-
-    #[test]
-    fn only_what_a_killed_process_left_is_cleared() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let make = |name: &str, age: u64| {
-            let path = folder.path().join(name);
-            std::fs::create_dir(&path).expect("a folder");
-            std::fs::write(path.join("pack"), "x").expect("a file");
-            let at = std::time::SystemTime::now() - Duration::from_secs(age);
-            let handle = std::fs::File::open(&path).expect("a folder");
-            handle.set_modified(at).expect("a time");
-        };
-        make("switchyard-fetch-old", 3600);
-        make("switchyard-fetch-new", 60);
-        make("else-old", 3600);
-        clear(folder.path()).expect("it can be cleared");
-        let mut left: Vec<_> = std::fs::read_dir(folder.path())
-            .expect("a folder")
-            .map(|entry| entry.expect("an entry").file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["else-old", "switchyard-fetch-new"]);
     }
 }

@@ -14,6 +14,8 @@
 
 mod conformance;
 mod database;
+mod git;
+mod git_server;
 mod https;
 mod proxy;
 mod server;
@@ -21,6 +23,8 @@ mod template;
 
 pub use conformance::conformance;
 pub use database::{TestDb, database};
+pub use git::GitOrigin;
+pub use git_server::{GitBehaviour, GitServer};
 pub use https::Https;
 pub use proxy::Proxy;
 pub use template::data_folder;

@@ -10,19 +10,17 @@ use model::{JobQueued, TaskPolicy, TenantId, WorkloadId};
 use queue::{NewJob, Queue};
 use serde_json::{Map, json};
 use sqlx::PgPool;
-use testkit::TestDb;
+use testkit::{GitOrigin, TestDb};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::git::tests::Origin;
-use crate::source;
 use crate::{FUNCTION, POLICY};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// A database with one workload, a repository that it follows, the task and the site.
 struct Bench {
-    origin: Origin,
+    origin: GitOrigin,
     rows: PgPool,
     queue: Queue,
     tenant: TenantId,
@@ -58,7 +56,7 @@ struct Snapshot {
 
 impl Bench {
     async fn new() -> Result<Self> {
-        let origin = Origin::new()?;
+        let origin = GitOrigin::new()?;
         let db = testkit::database().await;
         let rows = db.pool(None).await;
         let mut owner = rows.acquire().await?;
@@ -131,8 +129,8 @@ impl Bench {
         Ok(self.queue.add(&job).await?.job().0)
     }
 
-    async fn deploy(&self, asked: Option<&source::CommitId>) -> Result<i64> {
-        let asked = asked.map(|commit| commit.as_str().parse()).transpose()?;
+    async fn deploy(&self, asked: Option<&str>) -> Result<i64> {
+        let asked = asked.map(str::parse).transpose()?;
         let job = self
             .add(WorkloadAction::Deploy { asked }, json!({}))
             .await?;
@@ -275,7 +273,7 @@ async fn a_deploy_makes_the_branch_live_and_says_what_it_did() -> Result {
     let log = it.log(job).await?;
     assert!(says(&log, "fetching /"), "{log:?}");
     assert!(says(&log, ", branch main"), "{log:?}");
-    let at = format!("the branch is at {}", head.short());
+    let at = format!("the branch is at {}", &head[..7]);
     assert!(says(&log, &at), "{log:?}");
     assert!(!says(&log, "asked for"), "{log:?}");
     assert!(says(&log, " files, "), "{log:?}");
@@ -295,13 +293,13 @@ async fn deploys_asked_for_in_reverse_end_at_the_head_of_the_branch() -> Result 
     let second = it.deploy(Some(&older)).await?;
 
     assert_eq!(it.page("/").await?.1, "<p>two");
-    assert_eq!(it.revisions().await?, [(1, newer.as_str().to_owned())]);
+    assert_eq!(it.revisions().await?, [(1, newer.clone())]);
     assert!(!says(&it.log(first).await?, "asked for"));
     let log = it.log(second).await?;
     let both = format!(
         "asked for {}, the branch is at {}",
-        older.short(),
-        newer.short()
+        &older[..7],
+        &newer[..7]
     );
     assert!(says(&log, &both), "{log:?}");
     assert!(says(&log, "already live, as revision 1"), "{log:?}");
@@ -311,7 +309,7 @@ async fn deploys_asked_for_in_reverse_end_at_the_head_of_the_branch() -> Result 
         ended.result,
         Some(json!({
             "revision": ended.result.as_ref().map(|result| &result["revision"]), "number": 1,
-            "asked": older.as_str(), "deployed": newer.as_str(), "already_live": true,
+            "asked": older, "deployed": newer, "already_live": true,
         }))
     );
     Ok(())
@@ -508,7 +506,7 @@ async fn a_worker_whose_job_was_taken_from_it_changes_nothing() -> Result {
         );
         assert!(claims >= 2, "nobody took it from the first one");
         assert_eq!(before.page.1, "<p>two");
-        assert_eq!(before.revisions, [(1, newer.as_str().to_owned())]);
+        assert_eq!(before.revisions, [(1, newer.clone())]);
         // Now the first one goes on.
         std::fs::remove_file(&hold)?;
         Result::Ok(before)
@@ -526,12 +524,12 @@ fn passing_troubles_are_tried_again_and_others_are_not() {
     let fetch = |error| not_built(BuildError::Fetch(error));
     let status = 502;
     let url = "https://git.example.com".to_owned();
-    let provider = crate::FetchError::Provider { url, status };
+    let provider = git::FetchError::Provider { url, status };
     assert!(matches!(fetch(provider), TaskError::Retry { .. }));
     let branch = "main".to_owned();
-    let no_branch = crate::FetchError::NoBranch { branch };
+    let no_branch = git::FetchError::NoBranch { branch };
     assert!(matches!(fetch(no_branch), TaskError::Fail(_)));
-    let cancelled = crate::FetchError::Cancelled;
+    let cancelled = git::FetchError::Cancelled;
     assert!(matches!(fetch(cancelled), TaskError::Stopped));
 }
 

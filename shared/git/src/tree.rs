@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use blobs::site::{SitePath, SitePathError, check_name};
 use bytes::Bytes;
 use gix::{ObjectId, Repository, bstr::ByteSlice, objs::tree::EntryKind};
 
 use crate::{
-    fetch_error::{FetchError, git},
-    source::Folder,
+    error::{FetchError, git},
     warnings::Warnings,
+    words::Folder,
 };
 
-/// How many folders deep a site may be.
+/// How many folders deep a tree may be.
 const DEPTH_MAX: usize = 64;
 
 /// How many entries of trees are looked at: trees can name one another, so a few small ones can unfold without end.
@@ -24,6 +23,59 @@ const TREE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How a pointer of Git LFS starts. The file that it points to is elsewhere.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
+/// What of a tree is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking {
+    /// What all files together are called in messages: `the site`.
+    pub what: &'static str,
+    /// How many bytes they may have.
+    pub bytes_max: u64,
+    /// Judges each name of a file or folder.
+    pub name: fn(Named<'_>) -> Name,
+    /// What names that differ by case only are.
+    pub case: Case,
+}
+
+/// A name in a tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// The name, without what is above it.
+    pub name: &'a str,
+    /// How many folders below the root it is.
+    pub depth: usize,
+    /// Whether it is a folder's.
+    pub is_folder: bool,
+}
+
+/// What becomes of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// It is taken, and what is below it is looked at.
+    Taken,
+    /// It is left out, and nobody expects otherwise.
+    Ignored,
+    /// It is left out, and the author is told why.
+    LeftOut(String),
+}
+
+/// Whether names that differ by case only are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// They are one on some machines and two on others, and a tree that has such is refused.
+    Refused,
+    /// They are two.
+    Told,
+}
+
+/// A regular file of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// What is in it.
+    pub bytes: Bytes,
+    /// Whether it may be run.
+    pub executable: bool,
+}
+
 /// How much a tree may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TreeLimits {
@@ -31,14 +83,14 @@ pub(crate) struct TreeLimits {
     pub(crate) files_max: usize,
     /// How many bytes one file may have.
     pub(crate) file_bytes_max: u64,
-    /// How many bytes all files may have.
-    pub(crate) total_bytes_max: u64,
+    /// What is taken.
+    pub(crate) taking: Taking,
 }
 
 /// The regular files below a folder of a commit.
 ///
-/// Links, submodules and names that are no path of a site are left out with a warning; hidden files (`.gitignore`)
-/// without one. Names that Git itself would not check out, and names that differ only by case, refuse the whole tree.
+/// Links, submodules and names that [`Taking::name`] leaves out are left out with a warning. Names that Git itself would
+/// not check out refuse the whole tree.
 /// `go_on` is asked between files, so that a cancel ends the walk.
 pub(crate) fn read(
     repository: &Repository,
@@ -46,7 +98,7 @@ pub(crate) fn read(
     folder: &Folder,
     limits: TreeLimits,
     go_on: &dyn Fn() -> Result<(), FetchError>,
-) -> Result<(BTreeMap<SitePath, Bytes>, Warnings), FetchError> {
+) -> Result<(BTreeMap<String, File>, Warnings), FetchError> {
     let root = repository
         .find_commit(commit)
         .and_then(|commit| commit.tree_id().map(gix::Id::detach))
@@ -98,7 +150,7 @@ fn load_tree(repository: &Repository, id: ObjectId) -> Result<gix::Tree<'_>, Fet
 struct Walk<'repo> {
     repository: &'repo Repository,
     limits: TreeLimits,
-    files: BTreeMap<SitePath, Bytes>,
+    files: BTreeMap<String, File>,
     bytes: u64,
     entries: usize,
     /// Each name of a file or folder in lower case, with how it was written.
@@ -140,24 +192,29 @@ impl Walk<'_> {
                 continue;
             };
             let path = format!("{prefix}{name}");
-            match check_name(name, depth) {
-                Ok(()) => {}
-                // `.gitignore`, `.github`: every repository has some, nobody means to publish them.
-                Err(SitePathError::Hidden) => continue,
-                Err(error) => {
-                    self.warnings.add(format!("{path:?} is left out: {error}"));
+            let kind = entry.kind();
+            let named = Named {
+                name,
+                depth,
+                is_folder: kind == EntryKind::Tree,
+            };
+            match (self.limits.taking.name)(named) {
+                Name::Taken => {}
+                Name::Ignored => continue,
+                Name::LeftOut(why) => {
+                    self.warnings.add(format!("{path:?} is left out: {why}"));
                     continue;
                 }
             }
             let id = entry.object_id();
-            match entry.kind() {
+            match kind {
                 EntryKind::Tree => {
                     self.refuse_other_case(&path)?;
                     self.pending.push((format!("{path}/"), depth + 1, id));
                 }
                 EntryKind::Blob | EntryKind::BlobExecutable => {
                     self.refuse_other_case(&path)?;
-                    self.file(&path, id)?;
+                    self.file(path, id, kind == EntryKind::BlobExecutable)?;
                 }
                 EntryKind::Link => {
                     self.warnings.add(format!(
@@ -174,7 +231,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn file(&mut self, path: &str, id: ObjectId) -> Result<(), FetchError> {
+    fn file(&mut self, path: String, id: ObjectId, executable: bool) -> Result<(), FetchError> {
         if self.files.len() == self.limits.files_max {
             return Err(FetchError::TooMany {
                 what: "files",
@@ -194,34 +251,28 @@ impl Walk<'_> {
             });
         }
         self.bytes += size;
-        if self.bytes > self.limits.total_bytes_max {
+        if self.bytes > self.limits.taking.bytes_max {
             return Err(FetchError::TooLarge {
-                what: "the site".to_owned(),
-                bytes_max: self.limits.total_bytes_max,
+                what: self.limits.taking.what.to_owned(),
+                bytes_max: self.limits.taking.bytes_max,
             });
         }
-        let path = match SitePath::new(path) {
-            Ok(path) => path,
-            Err(error) => {
-                self.warnings.add(format!("{path:?} is left out: {error}"));
-                return Ok(());
-            }
-        };
         let mut blob = self.repository.find_blob(id).map_err(git("read a file"))?;
         let data = blob.take_data();
         if data.starts_with(LFS_POINTER) {
             self.warnings.add(format!(
-                "{:?} is published as it is: it points to Git LFS, which is not fetched",
-                path.as_str()
+                "{path:?} is taken as it is: it points to Git LFS, which is not fetched"
             ));
         }
-        self.files.insert(path, data.into());
+        let bytes = data.into();
+        self.files.insert(path, File { bytes, executable });
         Ok(())
     }
 
-    /// Two names that differ by case are one file on some machines and two on others: what is served would depend on
-    /// where it was built.
     fn refuse_other_case(&mut self, path: &str) -> Result<(), FetchError> {
+        if self.limits.taking.case == Case::Told {
+            return Ok(());
+        }
         match self.folded.insert(path.to_lowercase(), path.to_owned()) {
             None => Ok(()),
             Some(other) => Err(FetchError::Refused {

@@ -1,7 +1,7 @@
 //! Fetches one commit of a repository: over https from a provider, or from an allowed folder of this machine.
 //!
 //! One commit deep, no tags, no submodules, no checkout: objects go into a temporary folder, and files are read out
-//! of them by [`tree`](crate::tree). No program is started and no configuration but our own is read, so hooks, filters
+//! of them by [`tree`]. No program is started and no configuration but our own is read, so hooks, filters
 //! and credential helpers have nobody to run them.
 
 use std::{
@@ -15,8 +15,6 @@ use std::{
     time::Duration,
 };
 
-use blobs::site::SitePath;
-use bytes::Bytes;
 use egress::TenantEgress;
 use gix::{
     ObjectId,
@@ -30,17 +28,17 @@ use gix::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    config::{Source, StaticConfig},
-    fetch_error::{FetchError, git},
-    source::{CommitId, LocalPath},
+    error::{FetchError, git},
     transport::{GuardedHttp, Progress, Wire},
-    tree::{self, TreeLimits},
+    tree::{self, File, Taking, TreeLimits},
     warnings::Warnings,
+    words::{Branch, CommitId, Folder, LocalPath},
 };
 
 /// The user that a token is sent with. GitHub, Gitea, Forgejo and GitLab look at the token only.
@@ -77,8 +75,8 @@ impl Default for FetchLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The one that the branch is at when the fetch starts.
-    Head,
-    /// This one and no other: a rollback, a promotion.
+    Head(Branch),
+    /// This one and no other: a pinned plan, a promotion.
     Commit(CommitId),
 }
 
@@ -87,21 +85,65 @@ pub enum Wanted {
 pub struct Checkout {
     /// The commit that was found.
     pub commit: CommitId,
-    /// The regular files below the configured folder.
-    pub files: BTreeMap<SitePath, Bytes>,
+    /// The regular files below the folder, by their paths there.
+    pub files: BTreeMap<String, File>,
     /// What was left out.
     pub warnings: Warnings,
+}
+
+/// Where a repository is. As text its address, or its absolute path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Source {
+    /// At a provider, over https.
+    Remote(Url),
+    /// On this machine, inside a folder that the operator allows.
+    Local(LocalPath),
+}
+
+/// Whom a provider lets in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Empty where the token is all.
+    pub username: String,
+    /// The token or password.
+    pub secret: SecretString,
+}
+
+impl Login {
+    /// A token by itself.
+    #[must_use]
+    pub fn token(secret: SecretString) -> Self {
+        Self {
+            username: String::new(),
+            secret,
+        }
+    }
+
+    /// The user that is sent with it.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        if self.username.is_empty() {
+            TOKEN_USER
+        } else {
+            &self.username
+        }
+    }
 }
 
 /// One fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchAsk<'a> {
     /// Where from.
-    pub config: &'a StaticConfig,
-    /// What.
+    pub source: &'a Source,
+    /// Which commit.
     pub wanted: &'a Wanted,
-    /// The token that the workload's `token_env` holds.
-    pub token: Option<&'a SecretString>,
+    /// Who asks.
+    pub login: Option<&'a Login>,
+    /// Which folder of it.
+    pub folder: &'a Folder,
+    /// What of the folder.
+    pub taking: Taking,
 }
 
 /// The folders below which local repositories may be.
@@ -153,9 +195,11 @@ impl Fetcher {
         });
         let fetch = Fetch {
             fetcher: self.clone(),
-            config: ask.config.clone(),
+            source: ask.source.clone(),
             wanted: ask.wanted.clone(),
-            token: ask.token.cloned(),
+            login: ask.login.cloned(),
+            folder: ask.folder.clone(),
+            taking: ask.taking,
             stop: Arc::clone(&stop),
             runtime: Handle::current(),
         };
@@ -219,29 +263,27 @@ impl Stop {
 
 struct Fetch {
     fetcher: Fetcher,
-    config: StaticConfig,
+    source: Source,
     wanted: Wanted,
-    token: Option<SecretString>,
+    login: Option<Login>,
+    folder: Folder,
+    taking: Taking,
     stop: Arc<Stop>,
     runtime: Handle,
 }
 
 impl Fetch {
     fn run(&self) -> Result<Checkout, FetchError> {
-        match &self.config.source {
-            Source::Local { path } => self.local(path),
-            Source::Provider {
-                base_url,
-                repository,
-                token_env: _,
-            } => self.remote(&base_url.repository_url(repository)),
+        match &self.source {
+            Source::Local(path) => self.local(path),
+            Source::Remote(url) => self.remote(url),
         }
     }
 
     fn local(&self, path: &LocalPath) -> Result<Checkout, FetchError> {
         let repository = self.open_local(path.as_path())?;
         let commit = match &self.wanted {
-            Wanted::Head => self.local_head(&repository)?,
+            Wanted::Head(branch) => local_head(&repository, branch)?,
             Wanted::Commit(commit) => commit.to_object_id(),
         };
         if !repository.has_object(commit) {
@@ -291,16 +333,6 @@ impl Fetch {
         Ok(repository)
     }
 
-    fn local_head(&self, repository: &gix::Repository) -> Result<ObjectId, FetchError> {
-        let branch = &self.config.branch;
-        let reference = repository
-            .try_find_reference(branch.reference().as_str())
-            .map_err(git("read the branch"))?;
-        let mut reference = reference.ok_or_else(|| self.no_branch())?;
-        let id = reference.peel_to_id().map_err(git("read the branch"))?;
-        Ok(id.detach())
-    }
-
     fn remote(&self, url: &Url) -> Result<Checkout, FetchError> {
         let folder = tempfile::Builder::new()
             .prefix(TEMP_PREFIX)
@@ -347,18 +379,18 @@ impl Fetch {
             Protocol::V2,
             false,
         );
-        if let Some(token) = &self.token {
+        if let Some(login) = &self.login {
             let account = Account {
-                username: TOKEN_USER.to_owned(),
-                password: token.expose_secret().to_owned(),
+                username: login.user().to_owned(),
+                password: login.secret.expose_secret().to_owned(),
                 oauth_refresh_token: None,
             };
             transport
                 .set_identity(account)
-                .map_err(git("use the token"))?;
+                .map_err(git("use the credential"))?;
         }
         let wanted = match &self.wanted {
-            Wanted::Head => self.config.branch.reference(),
+            Wanted::Head(branch) => branch.reference(),
             Wanted::Commit(commit) => commit.to_string(),
         };
         let remote = repository
@@ -382,7 +414,7 @@ impl Fetch {
         let commit = found
             .and_then(|mapping| mapping.remote.as_id())
             .map(ToOwned::to_owned);
-        let commit = commit.ok_or_else(|| self.no_branch())?;
+        let commit = commit.ok_or_else(|| self.not_there())?;
         prepared
             .with_shallow(Shallow::DepthAtRemote(NonZeroU32::MIN))
             .receive(gix::progress::Discard, &self.stop.interrupt)
@@ -429,11 +461,10 @@ impl Fetch {
         let limits = TreeLimits {
             files_max: limits.files_max,
             file_bytes_max: limits.file_bytes_max,
-            total_bytes_max: self.config.storage_bytes_max.get(),
+            taking: self.taking,
         };
         let go_on = || self.stop.check();
-        let (files, warnings) =
-            tree::read(repository, commit, &self.config.folder, limits, &go_on)?;
+        let (files, warnings) = tree::read(repository, commit, &self.folder, limits, &go_on)?;
         Ok(Checkout {
             commit: commit.into(),
             files,
@@ -448,17 +479,33 @@ impl Fetch {
                 "gitoxide.objects.allocLimit={}",
                 self.fetcher.limits.file_bytes_max
             ),
-            // A replaced object would be published under the hash of another.
+            // A replaced object would be taken under the hash of another.
             "core.useReplaceRefs=false".to_owned(),
             // Other jobs run beside this one.
             "pack.threads=1".to_owned(),
         ])
     }
 
-    fn no_branch(&self) -> FetchError {
-        FetchError::NoBranch {
-            branch: self.config.branch.to_string(),
+    fn not_there(&self) -> FetchError {
+        match &self.wanted {
+            Wanted::Head(branch) => no_branch(branch),
+            Wanted::Commit(commit) => no_commit(commit.to_object_id()),
         }
+    }
+}
+
+fn local_head(repository: &gix::Repository, branch: &Branch) -> Result<ObjectId, FetchError> {
+    let reference = repository
+        .try_find_reference(branch.reference().as_str())
+        .map_err(git("read the branch"))?;
+    let mut reference = reference.ok_or_else(|| no_branch(branch))?;
+    let id = reference.peel_to_id().map_err(git("read the branch"))?;
+    Ok(id.detach())
+}
+
+fn no_branch(branch: &Branch) -> FetchError {
+    FetchError::NoBranch {
+        branch: branch.to_string(),
     }
 }
 
@@ -475,4 +522,4 @@ fn not_allowed(path: &Path) -> FetchError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,11 +1,11 @@
-//! What was left out of a site, for its author.
+//! What was left out, for who wrote it.
 
 use std::fmt;
 
 /// How many warnings are kept; the rest are counted.
 const KEPT_MAX: usize = 50;
 
-/// Things that did not stop a deploy and that its author should know.
+/// Things that stopped nothing and that the author should know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings {
     kept: Vec<String>,

@@ -6,7 +6,7 @@ use egress::Denied;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a repository was not fetched. Its text is for the workload's owner.
+/// Why a repository was not fetched. Its text is for whoever configured where it is.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The address may not be called.
@@ -23,7 +23,7 @@ pub enum FetchError {
     },
     /// The provider wants other credentials, or any.
     #[error(
-        "{url} answered {status}: the repository is private, or the token is not right; set `token_env` to the name of a variable, GIT_TOKEN_…, in which the operator keeps a token with read access for this workload's tenant and provider"
+        "{url} answered {status}: the repository is private, or the credential is not right; give it one with read access (a static site names in `token_env` a variable, GIT_TOKEN_…, in which the operator keeps a token for its tenant and provider)"
     )]
     Credentials {
         /// What was called.
@@ -33,7 +33,7 @@ pub enum FetchError {
     },
     /// There is no such repository, for us.
     #[error(
-        "{url} answered {status}: there is no such repository, or it is private and the workload has no token for it (`token_env`)"
+        "{url} answered {status}: there is no such repository, or it is private and no credential that may read it is given"
     )]
     NoRepository {
         /// What was called.
@@ -93,7 +93,7 @@ pub enum FetchError {
         folder: String,
     },
     /// The local path is outside what the operator allows.
-    #[error("{} is not inside a folder that the operator allows for local repositories (STATIC_LOCAL_ROOTS)", path.display())]
+    #[error("{} is not inside a folder that the operator allows for local repositories", path.display())]
     NotAllowed {
         /// The path as it was configured, or what in the repository leads out.
         path: PathBuf,
@@ -116,14 +116,14 @@ pub enum FetchError {
         bytes_max: u64,
     },
     /// There is too much of something.
-    #[error("the site has more than {max} {what}: publish a smaller folder")]
+    #[error("there are more than {max} {what}: choose a smaller folder")]
     TooMany {
         /// Of what.
         what: &'static str,
         /// The limit.
         max: usize,
     },
-    /// The tree has a name that is not published, nor anything beside it.
+    /// The tree has a name that is not taken, nor anything beside it.
     #[error("{path:?} is refused: {why}; remove it from the repository")]
     Refused {
         /// Where.

@@ -2,12 +2,12 @@
 //! version of the protocol, which every server speaks and which takes one request.
 //! <https://git-scm.com/docs/gitprotocol-http#_smart_clients>
 
-use model::git::CommitId;
-use store::watch::{Found, Listing};
+use crate::refs::{Ref, Refs};
+use crate::words::is_hash;
 
 /// Why an answer is not Git's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotGit {
+pub enum NotGit {
     /// A line says that it is longer than the answer, or no number at all.
     #[error("a line of the answer is cut")]
     Cut,
@@ -21,13 +21,13 @@ pub(crate) enum NotGit {
 
 /// Branches and tags, by their full names. A tag that is an object of its own has its commit as well. What names no commit,
 /// and refs of other kinds, are left out.
-pub(crate) fn refs(answer: &[u8]) -> Result<Listing, NotGit> {
+pub(crate) fn refs(answer: &[u8]) -> Result<Refs, NotGit> {
     let mut lines = Lines(answer);
     match lines.next().ok_or(NotGit::Beginning)?? {
         Line::Text(text) if text.trim_ascii_end() == b"# service=git-upload-pack" => {}
         Line::Text(_) | Line::Flush => return Err(NotGit::Beginning),
     }
-    let mut found = Listing::new();
+    let mut found = Refs::new();
     let mut begun = false;
     for line in lines {
         let text = match line? {
@@ -51,17 +51,17 @@ pub(crate) fn refs(answer: &[u8]) -> Result<Listing, NotGit> {
         let Some((id, name)) = text.split_once(' ') else {
             continue;
         };
-        let Ok(id) = id.parse::<CommitId>() else {
+        if !is_hash(id) {
             continue;
-        };
-        let state = id.as_str().to_owned();
+        }
+        let id = id.to_owned();
         if let Some(tag) = name.strip_suffix("^{}") {
             // The line after a tag object's tells what it names.
             if let Some(found) = found.get_mut(tag) {
-                found.also = Some(state);
+                found.peeled = Some(id);
             }
         } else if name.starts_with("refs/heads/") || name.starts_with("refs/tags/") {
-            found.insert(name.to_owned(), Found { state, also: None });
+            found.insert(name.to_owned(), Ref { id, peeled: None });
         }
     }
     if begun { Ok(found) } else { Err(NotGit::Cut) }
@@ -126,16 +126,16 @@ mod tests {
         ]))
         .expect("Git's");
         assert_eq!(found.len(), 2, "{found:?}");
-        assert_eq!(found["refs/heads/main"].state, a);
-        assert_eq!(found["refs/tags/v1"].state, b);
-        assert_eq!(found["refs/tags/v1"].also, Some(c));
+        assert_eq!(found["refs/heads/main"].id, a);
+        assert_eq!(found["refs/tags/v1"].id, b);
+        assert_eq!(found["refs/tags/v1"].peeled, Some(c));
     }
 
     #[test]
     fn a_repository_without_commits_has_nothing() {
         let zeros = "0".repeat(40);
         let text = line(&format!("{zeros} capabilities^{{}}\0multi_ack\n"));
-        assert_eq!(refs(&answer(&[text])), Ok(Listing::new()));
+        assert_eq!(refs(&answer(&[text])), Ok(Refs::new()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::fetch_error::FetchError;
+use crate::error::FetchError;
 
 /// How many bytes we ever ask with: a few lines per wanted commit.
 const ASK_BYTES_MAX: usize = 64 * 1024;

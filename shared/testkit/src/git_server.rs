@@ -1,13 +1,9 @@
 //! A provider on loopback: TLS, one request per connection, `git http-backend` behind it.
 
-#![expect(clippy::disallowed_methods, reason = "a test spawns its own server")]
-
 use std::{
-    future::Future,
-    io,
-    net::{IpAddr, Ipv4Addr},
+    io::{self, Write as _},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
-    pin::Pin,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -15,13 +11,13 @@ use std::{
     },
 };
 
-use egress::{Guard, Lookup, TenantEgress};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
     sync::Notify,
+    task::JoinHandle,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -31,13 +27,11 @@ use tokio_rustls::{
     },
 };
 
-use super::{Fetcher, Origin, Result, StaticConfig, config};
-
-const HOST: &str = "git.example.com";
+use crate::GitOrigin;
 
 /// What the provider does with a request.
-#[derive(Clone, Copy)]
-pub(super) enum Behaviour {
+#[derive(Clone, Copy, Debug)]
+pub enum GitBehaviour {
     /// Serves repositories.
     Git,
     /// Serves them to whoever has this token.
@@ -48,109 +42,129 @@ pub(super) enum Behaviour {
     Hang,
 }
 
-pub(super) struct Server {
+/// A server that calls itself `localhost` and [`GitServer::HOST`].
+#[derive(Debug)]
+pub struct GitServer {
     port: u16,
     certificate: Vec<u8>,
+    certificate_file: NamedTempFile,
     asked: Arc<Asked>,
+    serving: JoinHandle<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Asked {
     ever: AtomicBool,
     now: Notify,
 }
 
-/// Every name is this machine.
-struct Here;
-
-impl Lookup for Here {
-    fn lookup(&self, _: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> {
-        Box::pin(std::future::ready(Ok(vec![IpAddr::V4(
-            Ipv4Addr::LOCALHOST,
-        )])))
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        self.serving.abort();
     }
 }
 
-impl Server {
-    pub(super) async fn start(root: &tempfile::TempDir, behaviour: Behaviour) -> Result<Self> {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_owned()])?;
+impl GitServer {
+    /// A name that no lookup finds.
+    pub const HOST: &str = "git.example.com";
+
+    /// Serves the repositories below an origin's folder.
+    ///
+    /// # Errors
+    /// When the machine has no port or no room.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's server has no host to spawn by"
+    )]
+    pub async fn start(origin: &GitOrigin, behaviour: GitBehaviour) -> io::Result<Self> {
+        let names = [Self::HOST.to_owned(), "localhost".to_owned()];
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(names).map_err(io::Error::other)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
         let provider = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider();
         let tls = ServerConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()?
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
             .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)?;
+            .with_single_cert(vec![cert.der().clone()], key)
+            .map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let server = Self {
-            port: listener.local_addr()?.port(),
-            certificate: cert.der().to_vec(),
-            asked: Arc::default(),
-        };
-        let (root, asked) = (root.path().to_owned(), Arc::clone(&server.asked));
-        tokio::spawn(async move {
+        let port = listener.local_addr()?.port();
+        let mut certificate_file = NamedTempFile::new()?;
+        certificate_file.write_all(cert.pem().as_bytes())?;
+        let asked = Arc::new(Asked::default());
+        let (root, heard) = (origin.path(""), Arc::clone(&asked));
+        let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (tls, root, asked) = (tls.clone(), root.clone(), Arc::clone(&asked));
+                let (tls, root, heard) = (tls.clone(), root.clone(), Arc::clone(&heard));
                 tokio::spawn(async move {
                     let mut stream = tls.accept(stream).await?;
-                    asked.ever.store(true, Ordering::SeqCst);
-                    asked.now.notify_one();
+                    heard.ever.store(true, Ordering::SeqCst);
+                    heard.now.notify_one();
                     let request = Request::read(&mut stream).await?;
-                    let answer = match behaviour {
-                        Behaviour::Git => request.git(root).await?,
-                        Behaviour::GitWithToken(token) if request.has_token(token) => request.git(root).await?,
-                        Behaviour::GitWithToken(_) => {
-                            b"HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=git\r\ncontent-length: 0\r\n\r\n".to_vec()
-                        }
-                        Behaviour::Fixed(answer) => answer.to_vec(),
-                        Behaviour::Hang => std::future::pending().await,
-                    };
+                    let answer = behaviour.answer(request, root).await?;
                     stream.write_all(&answer).await?;
                     stream.shutdown().await
                 });
             }
         });
-        Ok(server)
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Waits until somebody asks.
-    pub(super) async fn asked(&self) {
-        self.asked.now.notified().await;
-    }
-
-    pub(super) fn was_asked(&self) -> bool {
-        self.asked.ever.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn egress(&self, guard: Guard) -> Result<TenantEgress> {
-        let root = reqwest::Certificate::from_der(&self.certificate)?;
-        Ok(TenantEgress::with_lookup(guard, vec![root], Here)?)
-    }
-
-    /// A fetcher whose operator allows this server.
-    pub(super) fn fetcher(&self, origin: &Origin) -> Result<Fetcher> {
-        let guard = Guard::new(format!("{HOST}:{}", self.port).parse()?);
-        let egress = self.egress(guard)?;
-        Ok(Fetcher {
-            egress,
-            ..origin.fetcher()?
+        Ok(Self {
+            port,
+            certificate: cert.der().to_vec(),
+            certificate_file,
+            asked,
+            serving,
         })
     }
 
-    pub(super) fn config(&self, more: Value) -> Result<StaticConfig> {
-        self.config_of("owner/site", more)
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
-    pub(super) fn config_of(&self, repository: &str, more: Value) -> Result<StaticConfig> {
-        let base_url = format!("https://{HOST}:{}", self.port);
-        config(
-            json!({"kind": "provider", "base_url": base_url, "repository": repository}),
-            more,
-        )
+    /// Its certificate in DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// A file with its certificate in PEM.
+    #[must_use]
+    pub fn certificate_file(&self) -> &Path {
+        self.certificate_file.path()
+    }
+
+    /// Where a repository is, `owner/site.git`, by the name that every machine has.
+    #[must_use]
+    pub fn url(&self, repository: &str) -> String {
+        format!("https://localhost:{}/{repository}", self.port)
+    }
+
+    /// Waits until somebody asks.
+    pub async fn asked(&self) {
+        self.asked.now.notified().await;
+    }
+
+    /// Whether anybody ever did.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.asked.ever.load(Ordering::SeqCst)
+    }
+}
+
+impl GitBehaviour {
+    async fn answer(self, request: Request, root: PathBuf) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Git => request.git(root).await,
+            Self::GitWithToken(token) if request.has_token(token) => request.git(root).await,
+            Self::GitWithToken(_) => Ok(
+                b"HTTP/1.1 401 No\r\nwww-authenticate: Basic realm=git\r\ncontent-length: 0\r\n\r\n".to_vec(),
+            ),
+            Self::Fixed(answer) => Ok(answer.to_vec()),
+            Self::Hang => std::future::pending().await,
+        }
     }
 }
 
@@ -200,7 +214,6 @@ impl Request {
     }
 
     fn has_token(&self, token: &str) -> bool {
-        use gix::bstr::ByteSlice;
         let sent = self
             .header("authorization")
             .strip_prefix("Basic ")
@@ -218,7 +231,9 @@ impl Request {
                 [(word >> 16) as u8, (word >> 8) as u8, word as u8]
             })
             .collect();
-        decoded.trim_end_with(|c| c == '\0') == format!("x-access-token:{token}").as_bytes()
+        let length = decoded.iter().rposition(|byte| *byte != 0);
+        let decoded = length.map_or(&[][..], |last| &decoded[..=last]);
+        decoded == format!("x-access-token:{token}").as_bytes()
     }
 
     /// Runs the CGI program that comes with Git, and makes its answer one of HTTP.
@@ -248,7 +263,7 @@ impl Request {
             .stderr(Stdio::null())
             .spawn()?;
         let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        io::Write::write_all(&mut input, &self.body)?;
+        input.write_all(&self.body)?;
         drop(input);
         let output = child.wait_with_output()?.stdout;
         let end = output
