@@ -35,6 +35,8 @@ pub(crate) struct Asked {
     tenant: TenantId,
     role: Role,
     who: String,
+    /// Kept to ask again whether it is still good, in long requests.
+    token: Token,
     /// A browser sends a cookie for whoever makes it ask, but this header only for those who know the token.
     by_header: bool,
     path: String,
@@ -66,6 +68,7 @@ impl FromRequestParts<Ctx> for Asked {
             tenant: member.tenant,
             role: member.role,
             who: session.name.clone(),
+            token,
             by_header: parts.headers.contains_key(AUTHORIZATION),
             path: parts.uri.path().to_owned(),
             query,
@@ -135,6 +138,12 @@ impl Asked {
     /// What this function counts.
     pub(crate) fn metrics(&self) -> &Metrics {
         self.ctx.metrics()
+    }
+
+    /// Whether who asks still has a session.
+    pub(crate) async fn is_signed_in(&self) -> Result<bool, Problem> {
+        let session = people::session(self.ctx.tenants(), &self.token).await?;
+        Ok(session.is_some())
     }
 
     /// A parameter as one of our words.

@@ -13,7 +13,8 @@ mod dead;
 mod deliveries;
 mod dry_runs;
 mod executors;
-mod log;
+mod job_log;
+mod jobs;
 mod log_rules;
 mod notifications;
 mod problem;
@@ -24,19 +25,16 @@ mod tasks;
 mod triggers;
 mod watches;
 
-use std::collections::HashMap;
-
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use model::{DatabaseRole, EventId, JobId, WorkloadId};
-use queue::reasons::{self, Reason};
+use model::{DatabaseRole, EventId, WorkloadId};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::pages::{self, LogCursor};
+use store::pages;
 use webhook::Functions;
 
 use crate::asked::{Asked, Piece};
@@ -93,9 +91,10 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
             "/executors/{task}/url",
             put(executors::set_url).delete(executors::drop_url),
         )
-        .route("/jobs", get(jobs))
-        .route("/jobs/{id}", get(job))
-        .route("/jobs/{id}/log", get(job_log))
+        .route("/jobs", get(jobs::list).post(jobs::create))
+        .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/jobs/{id}/log", get(job_log::read))
         .route("/log-rules", get(log_rules::list).post(log_rules::create))
         .route("/log-rules/test", post(log_rules::test))
         .route(
@@ -218,85 +217,6 @@ async fn event(Path(id): Path<String>, asked: Asked) -> Answer<Event> {
     let (event, data) = found.zip(data).ok_or(Problem::NotFound)?;
     let data = RawValue::from_string(data).map_err(Problem::internal)?;
     answer(Event { event, data })
-}
-
-/// A job in a list.
-#[derive(Serialize)]
-struct JobRow {
-    #[serde(flatten)]
-    job: pages::Job,
-    /// Why it does not go on, nearest first; none when it has ended.
-    reasons: Vec<Reason>,
-}
-
-async fn jobs(mut asked: Asked) -> Answer<Piece<JobRow>> {
-    let workload = asked.parsed::<WorkloadId>("workload")?;
-    let (before, limit) = asked.piece::<JobId>()?;
-    let mut tx = asked.begin().await?;
-    let rows = match workload {
-        None => Some(pages::latest_jobs(&mut tx, before, limit).await?),
-        Some(id) if pages::workload(&mut tx, id).await?.is_some() => {
-            Some(pages::workload_jobs(&mut tx, id, before, limit).await?)
-        }
-        Some(_) => None,
-    };
-    let rows = rows.ok_or(Problem::NotFound)?;
-    let ids: Vec<_> = rows.iter().map(|job| job.id).collect();
-    let mut reasons: HashMap<_, _> = reasons::own_reasons(&mut tx, &ids)
-        .await?
-        .into_iter()
-        .collect();
-    tx.commit().await?;
-    let rows = rows
-        .into_iter()
-        .map(|job| JobRow {
-            reasons: reasons.remove(&job.id).unwrap_or_default(),
-            job,
-        })
-        .collect();
-    answer(asked.list(rows, limit, |row| row.job.id.to_string())?)
-}
-
-/// A job with what happened to it.
-#[derive(Serialize)]
-struct Job {
-    #[serde(flatten)]
-    job: pages::JobDetail,
-    /// Why it does not go on, nearest first; none when it has ended.
-    reasons: Vec<Reason>,
-    events: Vec<pages::JobEvent>,
-}
-
-async fn job(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
-    asked.nothing_more()?;
-    let id: JobId = named(&id)?;
-    let mut tx = asked.begin().await?;
-    let found = pages::job(&mut tx, id).await?;
-    let reasons = reasons::own_reasons(&mut tx, &[id]).await?.pop();
-    let events = pages::job_events(&mut tx, id).await?;
-    tx.commit().await?;
-    let job = found.ok_or(Problem::NotFound)?;
-    answer(Job {
-        job,
-        reasons: reasons.map(|(_, reasons)| reasons).unwrap_or_default(),
-        events,
-    })
-}
-
-async fn job_log(Path(id): Path<String>, mut asked: Asked) -> Answer<Piece<pages::Line>> {
-    let id: JobId = named(&id)?;
-    let (after, limit) = asked.piece::<log::Place>()?;
-    let after = after.map_or(LogCursor::default(), |place| place.0);
-    let mut tx = asked.begin().await?;
-    let found = pages::job(&mut tx, id).await?;
-    let lines = pages::log_after(&mut tx, id, after, limit).await?;
-    tx.commit().await?;
-    found.ok_or(Problem::NotFound)?;
-    let lines = log::without_gap(after, lines);
-    let last = lines.last().map_or(after, |line| line.cursor);
-    // A log may grow, so that there is always a place to go on from.
-    let next = Some(asked.cursor(&log::Place(last).to_string())?);
-    answer(Piece { items: lines, next })
 }
 
 async fn workloads(mut asked: Asked) -> Answer<Piece<pages::Workload>> {

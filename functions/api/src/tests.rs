@@ -18,6 +18,7 @@ use super::*;
 
 mod deliveries;
 mod executors;
+mod jobs;
 mod ruling;
 mod schedules;
 mod telling;

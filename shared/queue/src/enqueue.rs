@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use database::TenantTx;
 use model::{JobId, KeyMode, TaskPolicy, TenantId, WorkloadId};
 use sqlx::PgConnection;
+
+use crate::refused::RuleError;
 
 /// A job to be.
 #[derive(Debug, Clone)]
@@ -97,6 +100,17 @@ impl Added {
             Self::Added(job) | Self::Superseded(job) | Self::Kept(job) => job,
         }
     }
+
+    fn told(outcome: &str, id: JobId) -> Result<Self, sqlx::Error> {
+        match outcome {
+            "added" => Ok(Self::Added(id)),
+            "superseded" => Ok(Self::Superseded(id)),
+            "kept" => Ok(Self::Kept(id)),
+            other => Err(sqlx::Error::Decode(
+                format!("add_job answered {other:?}").into(),
+            )),
+        }
+    }
 }
 
 /// Adds a job, in the caller's transaction if there is one.
@@ -140,15 +154,43 @@ pub async fn enqueue(conn: &mut PgConnection, job: &NewJob<'_>) -> Result<Added,
     )
     .fetch_one(conn)
     .await?;
-    let id = JobId(row.job_id);
-    match row.outcome.as_str() {
-        "added" => Ok(Added::Added(id)),
-        "superseded" => Ok(Added::Superseded(id)),
-        "kept" => Ok(Added::Kept(id)),
-        other => Err(sqlx::Error::Decode(
-            format!("add_job answered {other:?}").into(),
-        )),
-    }
+    Added::told(&row.outcome, JobId(row.job_id))
+}
+
+/// A job that a person of a tenant wants, whose transaction it is.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnJob<'a> {
+    /// The task's name.
+    pub task: &'a str,
+    /// What to do.
+    pub payload: &'a serde_json::Value,
+    /// A named queue: one job at a time, in order.
+    pub queue_name: Option<&'a str>,
+    /// At most one job with this key is pending and one is worked on; the newest wins.
+    pub key: Option<&'a str>,
+    /// Who asked for it.
+    pub actor: &'a str,
+}
+
+/// Adds a job to the tenant's own.
+///
+/// # Errors
+/// When the database does not answer, or refuses: a value is too long, or the tenant, task or queue is draining.
+pub async fn enqueue_own(tx: &mut TenantTx, job: &OwnJob<'_>) -> Result<Added, RuleError> {
+    let row = sqlx::query!(
+        r#"
+        select job_id as "job_id!", outcome as "outcome!"
+        from switchyard.add_own_job($1, $2, $3, $4, null, $5)
+        "#,
+        job.task,
+        job.payload,
+        job.queue_name,
+        job.key,
+        job.actor,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Added::told(&row.outcome, JobId(row.job_id))?)
 }
 
 /// The short way, which is open most of the time. Nothing when it is not, and then nothing was added.

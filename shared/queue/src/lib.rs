@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use database::SystemDb;
 
 pub use cancel::CancelTry;
-pub use enqueue::{Added, NewJob, enqueue, know_task};
+pub use enqueue::{Added, NewJob, OwnJob, enqueue, enqueue_own, know_task};
 pub use hold::{Beat, ClaimedJob, Ended, Finish, Hold, Wait};
 pub use jobs_schema::{JobsSchema, WrongSchemaName, install_jobs_schema};
 pub use look::{Claimable, RunBy, Swept};

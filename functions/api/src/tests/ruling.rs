@@ -6,7 +6,7 @@ use super::*;
 
 impl Served {
     /// Signs somebody in who has this role in a tenant.
-    async fn person(&self, tenant: &str, role: Role) -> String {
+    pub(super) async fn person(&self, tenant: &str, role: Role) -> String {
         let mut owner = self.rows.acquire().await.expect("a connection");
         let name = format!("{tenant} {}", role.as_str());
         let (_, person) = people::ensure_member(&mut owner, tenant, &name, role)
@@ -22,7 +22,7 @@ impl Served {
         session.expect("a session").expose().to_owned()
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         token: &str,
         method: &str,

@@ -40,6 +40,8 @@ pub enum Repair {
 pub enum Streamed {
     /// The portal's pages.
     Portal,
+    /// The API's logs.
+    Api,
 }
 
 /// What became of a request to stop.
@@ -85,7 +87,7 @@ words!(Repair {
     LeaseExpired => "lease_expired",
     Requeued => "requeued",
 });
-words!(Streamed { Portal => "portal" });
+words!(Streamed { Portal => "portal", Api => "api" });
 words!(Stopped { Ok => "ok", Failed => "failed", Noop => "noop" });
 
 /// The states in which jobs end, as the outcomes that are counted.

@@ -137,6 +137,35 @@ pub async fn log_before(
         .collect())
 }
 
+/// The place before the first line that was written at a time or later; before the first of all where there is none that
+/// is older. For a reader who wants what is new.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn log_place_before(
+    tx: &mut TenantTx,
+    job: JobId,
+    since: DateTime<Utc>,
+) -> Result<LogCursor, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        select epoch, seq
+        from switchyard.job_logs
+        where database_id = switchyard.current_tenant() and job_id = $1 and at < $2
+        order by epoch desc, seq desc
+        limit 1
+        "#,
+        job.0,
+        since
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map_or(LogCursor::default(), |row| LogCursor {
+        epoch: row.epoch,
+        seq: row.seq,
+    }))
+}
+
 /// The epochs of a job up to `epoch` that have lines, and how many. One look into the index for each.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Reading a log without missing a line.
+//! Places in a log, and reading it without missing a line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use store::pages::{Line, LogCursor};
 
 /// A place in a log as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place(pub(crate) LogCursor);
+pub(super) struct Place(pub(super) LogCursor);
 
 /// A text that is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotAPlace;
+pub(super) struct NotAPlace;
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl FromStr for Place {
 }
 
 /// The lines up to a gap that may still be filled: where a later line was committed before an earlier one.
-pub(crate) fn without_gap(after: LogCursor, mut lines: Vec<Line>) -> Vec<Line> {
+pub(super) fn without_gap(after: LogCursor, mut lines: Vec<Line>) -> Vec<Line> {
     let mut known = after;
     let whole = lines
         .iter()
