@@ -81,6 +81,17 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
     })
 }
 
+pub(crate) async fn runs(Path(id): Path<String>, asked: Asked) -> Answer<Piece<pages::Run>> {
+    asked.nothing_more()?;
+    let id: JobId = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let found = pages::job(&mut tx, id).await?;
+    let items = pages::runs(&mut tx, id).await?;
+    tx.commit().await?;
+    found.ok_or(Problem::NotFound)?;
+    answer(Piece { items, next: None })
+}
+
 /// A job that somebody wants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

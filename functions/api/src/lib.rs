@@ -95,6 +95,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/jobs/{id}", get(jobs::show))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/log", get(job_log::read))
+        .route("/jobs/{id}/runs", get(jobs::runs))
         .route("/log-rules", get(log_rules::list).post(log_rules::create))
         .route("/log-rules/test", post(log_rules::test))
         .route(

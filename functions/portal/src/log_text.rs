@@ -1,6 +1,8 @@
 //! Turns a line that a program printed into text that is safe to show: colours kept, everything else that a terminal
 //! would act on removed, and what could deceive the eye made visible.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, Render, html};
 
 /// The longest part of one line that is shown, in bytes. The whole line is in the raw download.
@@ -63,6 +65,36 @@ impl LogText {
                 _ if deceives(character) => text.pieces.push(Piece::Invisible(character)),
                 _ => text.push(style, character),
             }
+        }
+        text
+    }
+
+    /// The line for a terminal: its colours, if any are wanted, and nothing else that a terminal would act on. What has no
+    /// shape is shown by its code point.
+    #[must_use]
+    pub fn terminal(&self, colours: bool) -> String {
+        let mut text = String::new();
+        let mut styled = false;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Styled { style, text: part } => {
+                    if colours && (styled || *style != Style::default()) {
+                        text.push_str(&style.sgr());
+                        styled = *style != Style::default();
+                    }
+                    text.push_str(part);
+                }
+                Piece::Invisible(character) => {
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, "<U+{:04X}>", u32::from(*character));
+                }
+            }
+        }
+        if styled {
+            text.push_str("\u{1b}[0m");
+        }
+        if self.cut_bytes > 0 {
+            let _ = write!(text, " … {} bytes more", self.cut_bytes);
         }
         text
     }
@@ -179,6 +211,28 @@ impl Style {
         }
     }
 
+    /// The sequence after which text looks so, whatever it looked like before.
+    fn sgr(self) -> String {
+        let mut codes = String::from("0");
+        for (set, code) in [
+            (self.bold, 1),
+            (self.dim, 2),
+            (self.italic, 3),
+            (self.underline, 4),
+        ] {
+            if set {
+                let _ = write!(codes, ";{code}");
+            }
+        }
+        for (colour, first, bright) in [(self.foreground, 30, 82), (self.background, 40, 92)] {
+            if let Some(colour) = colour {
+                let from = if colour < 8 { first } else { bright };
+                let _ = write!(codes, ";{}", from + u16::from(colour));
+            }
+        }
+        format!("\u{1b}[{codes}m")
+    }
+
     fn class(self) -> String {
         let mut class = String::new();
         let mut add = |name: &str| {
@@ -274,6 +328,19 @@ mod tests {
         assert_eq!(html("\u{1b}]never ends"), "");
         assert_eq!(html("\u{1b}ñ"), "ñ");
         assert_eq!(html("\u{1b}[3ñm"), "ñm");
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_nothing_else_to_act_on() {
+        let hostile = "\u{1b}]0;title\u{7}\u{1b}[1;91mred\u{1b}[0m\u{1b}[2J\u{1b}]52;c;eA==\u{7} a\u{202e}b\u{1b}[44mblue";
+        let text = LogText::parse(hostile);
+        assert_eq!(
+            text.terminal(true),
+            "\u{1b}[0;1;91mred\u{1b}[0m a<U+202E>b\u{1b}[0;44mblue\u{1b}[0m"
+        );
+        assert_eq!(text.terminal(false), "red a<U+202E>bblue");
+        let cut = LogText::parse(&"x".repeat(LINE_BYTES_MAX + 3)).terminal(true);
+        assert!(cut.ends_with("x … 3 bytes more"));
     }
 
     #[test]

@@ -165,6 +165,12 @@ impl Server {
         }))
     }
 
+    /// The same for the superuser, who may do everything; `None` where there is no such folder.
+    pub fn superuser_url_of(data_dir: &Path, database: &str) -> Result<Option<String>, StartError> {
+        let known = Credentials::load(&data_dir.join(CREDENTIALS))?;
+        Ok(known.map(|known| role_url(SUPERUSER, &known.superuser_password, known.port, database)))
+    }
+
     /// `postgres://role:password@127.0.0.1:port/database` of a login role; `None` for one that was never asked for.
     pub fn url(&self, role: &str) -> Option<&str> {
         self.role_urls

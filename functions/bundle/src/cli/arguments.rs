@@ -8,10 +8,13 @@ use host::{Env, Function};
 use queue::{JobsSchema, WrongSchemaName};
 use url::Url;
 
+use super::cancel::CancelArgs;
 use super::failure::WrongSetting;
 use super::hooks::HooksArgs;
+use super::logs::LogsArgs;
 use super::queue::QueueArgs;
 use super::repair::RepairArgs;
+use super::start::StartArgs;
 use super::task::TaskArgs;
 use crate::functions::FUNCTIONS;
 
@@ -27,6 +30,9 @@ Examples:
                                     one function in a process of its own
   switchyard up --set EGRESS_ALLOW=git.example.test:3000
                                     one setting for all functions, over what the manifests say
+  switchyard run terraform ./infra  plan a folder, show the plan, ask, apply
+  switchyard logs -f 42             what job 42 prints, to its end
+  switchyard cancel 42 --wait       stop it, and know that it has stopped
   switchyard webhook-github         one function alone, as Knative starts it (PORT, DATABASE_URL …)
 
 Data is in ~/.local/share/switchyard ($XDG_DATA_HOME is honoured), as root in /var/lib/switchyard, unless --data-dir
@@ -64,6 +70,12 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Give tasks to other people's functions: Knative Services, OpenFaaS functions, any URL
     Task(TaskArgs),
+    /// Start a job, follow its log, and end as it does; `run terraform ./dir` plans and applies a folder
+    Run(Box<StartArgs>),
+    /// Show what a job printed; with -f as it prints it, and end as the job does
+    Logs(LogsArgs),
+    /// Ask a job to stop, and say when that was heard and when nothing of it runs any more
+    Cancel(CancelArgs),
     /// Set up the hooks of Git hosts, watch what they deliver, try it again, and explain signatures
     Hooks(Box<HooksArgs>),
     /// A Git post-receive hook that tells a webhook about a push as Gitea would

@@ -59,6 +59,18 @@ impl DataDir {
         })
     }
 
+    /// The file in it that says at which address everything is served.
+    pub(crate) const ADDRESS_FILE: &str = "address";
+
+    /// Writes down where everything is served, for commands that are given beside it.
+    pub(crate) fn served_at(&self, address: &str) -> anyhow::Result<()> {
+        let path = self.0.join(Self::ADDRESS_FILE);
+        let draft = path.with_extension("new");
+        std::fs::write(&draft, format!("{address}\n"))
+            .and_then(|()| std::fs::rename(&draft, &path))
+            .with_context(|| format!("could not write {}", path.display()))
+    }
+
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
         &self.0

@@ -22,6 +22,20 @@ pub(crate) struct Interrupted;
 #[error("failed")]
 pub(crate) struct Told;
 
+/// The job that was waited for ended in a way that has a code of its own. That has been told already.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("ended with code {0}")]
+pub(crate) struct Exit(u8);
+
+impl Exit {
+    /// The job is dead.
+    pub(crate) const FAILED: Self = Self(1);
+    /// A newer job took its place.
+    pub(crate) const SUPERSEDED: Self = Self(3);
+    /// It was cancelled.
+    pub(crate) const CANCELLED: Self = Self(EXIT_INTERRUPTED);
+}
+
 /// A setting of the command line's own is missing or wrong; says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -31,6 +45,9 @@ pub(crate) struct WrongSetting(pub(crate) String);
 pub(crate) fn told(error: &anyhow::Error) -> ExitCode {
     if error.is::<Interrupted>() {
         return ExitCode::from(EXIT_INTERRUPTED);
+    }
+    if let Some(Exit(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
     }
     if error.is::<Told>() {
         return ExitCode::FAILURE;

@@ -1,20 +1,25 @@
 //! The command line: everything on one machine (`up`, `demo`), one function as a process of its own (`<function>`), and
-//! what an operator needs beside them (`migrate`, `list`, `queue`, `repair`, `task`, `hooks`).
+//! what an operator needs beside them (`migrate`, `list`, `queue`, `repair`, `task`, `hooks`), and what anybody does with
+//! jobs (`run`, `logs`, `cancel`).
 //!
 //! | exit code | means |
 //! | --- | --- |
 //! | 0 | done, or ended because it was asked to |
-//! | 1 | failed |
+//! | 1 | failed; the job that was followed is dead |
 //! | 2 | the command line is wrong |
+//! | 3 | the job that was followed was superseded by a newer one |
 //! | 78 | a setting or a manifest is wrong |
-//! | 130 | interrupted before it was done |
+//! | 130 | interrupted before it was done; the job that was followed was cancelled |
 
 mod arguments;
+mod cancel;
 mod data_dir;
 mod database;
 mod failure;
+mod follow;
 mod hooks;
 mod list;
+mod logs;
 mod migrate;
 mod operate;
 mod output;
@@ -22,9 +27,12 @@ mod port;
 mod prepare;
 mod progress;
 mod queue;
+mod reach;
 mod repair;
 mod run;
+mod shown;
 mod signals;
+mod start;
 mod task;
 mod up;
 
@@ -70,6 +78,9 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
         | Command::Queue(_)
         | Command::Repair(_)
         | Command::Task(_)
+        | Command::Run(_)
+        | Command::Logs(_)
+        | Command::Cancel(_)
         | Command::Hooks(_)
         | Command::HookGitea(_) => "warn",
     };
@@ -86,6 +97,9 @@ fn attend(env: &Env, command: Command) -> anyhow::Result<()> {
             Command::Queue(args) => queue::queue(env, args).await,
             Command::Repair(args) => repair::repair(env, args).await,
             Command::Task(args) => task::task(env, args).await,
+            Command::Run(args) => start::run(env, *args).await,
+            Command::Logs(args) => logs::logs(env, args).await,
+            Command::Cancel(args) => cancel::cancel(env, args).await,
             Command::Hooks(args) => hooks::hooks(env, *args).await,
             Command::HookGitea(args) => crate::demo::hook(env, args).await,
         }

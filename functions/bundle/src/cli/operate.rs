@@ -18,6 +18,11 @@ use super::data_dir::{DataDir, MASTER_KEY_FILE};
 use super::database::{self as own, Database};
 use super::failure::WrongSetting;
 
+/// Whose everything is until somebody makes more tenants.
+pub(crate) const TENANT: &str = "default";
+/// Why a folder that is there does not let us in.
+const CANNOT_READ: &str =
+    "the database's password cannot be read: run this as the account that runs `switchyard up`";
 /// How long the database may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,6 +41,22 @@ pub(crate) struct OperatorArgs {
 }
 
 impl OperatorArgs {
+    /// The installation's folder, whether or not it is there.
+    pub(crate) fn folder(&self, env: &Env) -> anyhow::Result<PathBuf> {
+        DataDir::named(self.data_dir.as_deref(), "switchyard", env)
+    }
+
+    /// How the owner gets into the database, who may do everything there.
+    pub(crate) fn owner_url(&self, env: &Env) -> anyhow::Result<SecretString> {
+        if let Some(url) = env.get("DATABASE_URL") {
+            return Ok(Database::given(url)?.urls.owner_url);
+        }
+        let folder = self.folder(env)?;
+        let url = Server::superuser_url_of(&folder, own::NAME).context(CANNOT_READ)?;
+        url.map(SecretString::from)
+            .ok_or_else(|| nothing_in(&folder))
+    }
+
     /// How a role gets into the database of `DATABASE_URL`, else into that of an installation on this machine.
     pub(crate) fn url(&self, env: &Env, role: DatabaseRole) -> anyhow::Result<SecretString> {
         match env.get("DATABASE_URL") {
@@ -158,14 +179,15 @@ impl Operator {
 /// The database that `switchyard up` runs itself.
 fn own_url(env: &Env, data_dir: Option<&Path>, role: DatabaseRole) -> anyhow::Result<SecretString> {
     let folder = DataDir::named(data_dir, "switchyard", env)?;
-    let url = Server::url_of(&folder, role.postgres(), own::NAME).context(
-        "the database's password cannot be read: run this as the account that runs `switchyard up`",
-    )?;
-    url.map(SecretString::from).ok_or_else(|| {
-        WrongSetting(format!(
-            "there is no installation in {}: set DATABASE_URL to its database, or name its folder with --data-dir",
-            folder.display()
-        ))
-        .into()
-    })
+    let url = Server::url_of(&folder, role.postgres(), own::NAME).context(CANNOT_READ)?;
+    url.map(SecretString::from)
+        .ok_or_else(|| nothing_in(&folder))
+}
+
+fn nothing_in(folder: &Path) -> anyhow::Error {
+    WrongSetting(format!(
+        "there is no installation in {}: set DATABASE_URL to its database, or name its folder with --data-dir",
+        folder.display()
+    ))
+    .into()
 }

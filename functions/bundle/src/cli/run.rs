@@ -12,6 +12,7 @@ use store::people::{Token, create_sign_in_link, ensure_member};
 use super::arguments::RunArgs;
 use super::data_dir::DataDir;
 use super::database::Database;
+use super::operate::TENANT;
 use super::output::{Paint, line};
 use super::port;
 use super::prepare::prepare;
@@ -21,8 +22,6 @@ use crate::functions::FUNCTIONS;
 use crate::local::manifests::Manifests;
 use crate::local::{Databases, Runtime, RuntimeOptions};
 
-/// Whose everything is until somebody makes more tenants.
-const TENANT: &str = "default";
 /// Who the sign-in link is for.
 const PERSON: &str = "Local admin";
 
@@ -119,6 +118,7 @@ impl Started<'_> {
             .step("starting the functions", starting)
             .await
             .context("the functions cannot be started")?;
+        data.served_at(&format!("http://localhost:{}/", runtime.gateway().port()))?;
         let link = link(&mut owner, person).await?;
         Ok(Running {
             port: runtime.gateway().port(),

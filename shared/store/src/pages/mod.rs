@@ -11,6 +11,7 @@ mod health;
 mod jobs;
 mod logs;
 mod overview;
+mod runs;
 mod search;
 mod triggers;
 mod workloads;
@@ -28,6 +29,7 @@ pub use jobs::{
 };
 pub use logs::{EpochLines, Line, LogCursor, log_after, log_before, log_epochs, log_place_before};
 pub use overview::{Overview, overview};
+pub use runs::{Run, RunStep, runs};
 pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};
 pub use triggers::{
     BindingShown, BoundWorkload, TriedWith, TriggerListed, TriggerShown, tried_with, trigger_list,
