@@ -82,7 +82,8 @@ begin atomic
 end;
 
 -- running → waiting for a runner that is started next, by who holds the job. Says what became of the job: `waiting`;
--- `cancelled` when it was asked to stop meanwhile (then nothing is to be started); null when the hold was over.
+-- `cancelled` when it was asked to stop meanwhile (then nothing is to be started); null when the hold was over. Asked again the
+-- same says the same.
 create function switchyard.begin_run(
     p_id bigint, p_epoch bigint, p_phase text, p_launcher text, p_spec bytea, p_runner jsonb, p_steps text[],
     p_start_within interval, p_lease interval, p_time interval, p_approve_within interval, p_retry boolean
@@ -100,6 +101,12 @@ begin
     if v_job.state = 'cancelling' then
         -- Nothing of it was started: it has stopped.
         return switchyard.requeue_job(v_job, clock_timestamp(), v_job.attempts, null, false);
+    end if;
+    if v_job.state = 'waiting' and exists (
+        select from switchyard.runs
+        where database_id = v_job.database_id and job_id = p_id and epoch = p_epoch and state = 'launching' and spec = p_spec
+    ) then
+        return 'waiting';
     end if;
     if v_job.state <> 'running' then
         raise exception 'job % has a run already', p_id using errcode = 'check_violation';

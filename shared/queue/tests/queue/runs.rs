@@ -478,6 +478,26 @@ async fn a_job_that_was_asked_to_stop_begins_no_run() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_begun_again_because_the_answer_was_lost_is_the_same_run() {
+    let world = World::new().await;
+    let hold = world.begun(|_| ()).await;
+    let (steps, handle) = (
+        vec!["init".to_owned(), "plan".to_owned()],
+        json!({"local": 1}),
+    );
+    let same = run(&steps, &handle);
+    assert_eq!(
+        world.queue.begin_run(hold, &same).await.unwrap(),
+        Begun::Waiting
+    );
+    let other = NewRun {
+        spec: b"other",
+        ..same
+    };
+    assert!(world.queue.begin_run(hold, &other).await.is_err());
+}
+
+#[tokio::test]
 async fn steps_go_forward_only() {
     let world = World::new().await;
     let hold = world.begun(|_| ()).await;
