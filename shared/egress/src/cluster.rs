@@ -49,6 +49,19 @@ impl ClusterEgress {
         body: Bytes,
         timeout: Duration,
     ) -> Result<reqwest::Response, reqwest::Error> {
+        self.send_stream(method, url, headers, body.into(), timeout)
+            .await
+    }
+
+    /// The same with a body that is read while it is sent, such as a file; its length stands in `headers`, where it is known.
+    pub async fn send_stream(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: reqwest::Body,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, reqwest::Error> {
         self.client
             .request(method, url.clone())
             .headers(headers)

@@ -1,0 +1,270 @@
+//! One step: its program is run, what it says goes into the log and the report.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use exec::lines::{Line, line_of};
+use exec::{Ended, PIECES_MAX, Piece, Place, Program as Local, Reading, Redactor, Stop};
+use futures::future::BoxFuture;
+use model::LogStream;
+use model::run::{
+    LOG_LINE_BYTES_MAX, Output, Program, REPORT_BYTES_MAX, RunReport, SshProgram, Step, StopLadder,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::folder::Folder;
+use crate::journal::Journal;
+
+/// The longest line of terraform's UI that is read as one, in bytes.
+const UI_LINE_BYTES_MAX: usize = 256 * 1024;
+/// Between two reports while a step goes on.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// The longest last word of a program that becomes part of why a run failed, in bytes.
+const LAST_WORD_BYTES_MAX: usize = 300;
+
+/// A program on another machine, with all that is needed to run it.
+#[derive(Debug)]
+pub struct Remote<'a> {
+    /// What is run and where.
+    pub program: &'a SshProgram,
+    /// The private key.
+    pub key: &'a str,
+    /// For the program.
+    pub environment: &'a BTreeMap<String, String>,
+    /// The run's folder: where uploads are and downloads go.
+    pub folder: &'a Path,
+    /// What every process of the run is found by, also there.
+    pub mark: &'a str,
+    /// How it is asked to stop.
+    pub ladder: StopLadder,
+    /// When.
+    pub stop: &'a Stop,
+    /// Keeps secrets out of lines.
+    pub redactor: &'a Redactor,
+    /// Where its output goes; while nobody takes that, the program waits.
+    pub lines: &'a mpsc::Sender<Piece>,
+}
+
+/// Runs programs on other machines. Like [`exec::run`] it returns when nothing of the program is left there.
+pub trait Executes: std::fmt::Debug + Send + Sync {
+    /// Runs one.
+    ///
+    /// # Errors
+    /// When it could not be run, or it is not known that it has ended.
+    fn execute<'a>(&'a self, remote: Remote<'a>) -> BoxFuture<'a, anyhow::Result<Ended>>;
+}
+
+/// What all steps of a run share.
+pub(crate) struct Shared<'a> {
+    pub(crate) folder: &'a Folder,
+    pub(crate) place: &'a Place,
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Values of secrets by their names.
+    pub(crate) secrets: &'a BTreeMap<&'a str, &'a str>,
+    pub(crate) journal: &'a Journal,
+    pub(crate) stop: &'a Stop,
+    pub(crate) ssh: &'a dyn Executes,
+}
+
+/// How a step ended.
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    /// Why it failed, where its program said something last.
+    pub(crate) last_word: Option<String>,
+    /// What it is known to hide from now on.
+    pub(crate) secrets: Vec<String>,
+}
+
+impl Shared<'_> {
+    pub(crate) async fn run(
+        &self,
+        step: &Step,
+        redactor: &Redactor,
+        report: &mut RunReport,
+    ) -> anyhow::Result<Done> {
+        let folder = self.folder.of_step(&step.folder)?;
+        let mut environment = self.environment.clone();
+        environment.extend(step.environment.clone());
+        let (lines, pieces) = mpsc::channel(PIECES_MAX);
+        let running = async {
+            let ended = self
+                .program(step, &environment, &folder, redactor, &lines)
+                .await;
+            drop(lines);
+            ended
+        };
+        let mut told = Told {
+            journal: self.journal,
+            redactor,
+            ui: (step.output == Output::Terraform).then(terraform::Ui::default),
+            report: report.clone(),
+            last_word: None,
+        };
+        let (ended, ()) = tokio::join!(running, told.take(pieces));
+        told.settle();
+        *report = told.report;
+        let last_word = told.last_word;
+        let ended = ended?;
+        let mut secrets = Vec::new();
+        if step.output == Output::TerraformPlan && ended.code == 0 {
+            let plan = ended.output.as_deref().ok_or_else(|| {
+                anyhow::anyhow!(
+                    "the plan has more than {} bytes of JSON",
+                    terraform::PLAN_BYTES_MAX
+                )
+            })?;
+            let (masked, changes) = terraform::masked_plan(plan)?;
+            secrets = terraform::sensitive_values(plan)?;
+            report.plan = Some(redactor.value(serde_json::to_value(masked)?));
+            report.changes = changes;
+        }
+        Ok(Done {
+            code: ended.code,
+            last_word,
+            secrets,
+        })
+    }
+
+    async fn program(
+        &self,
+        step: &Step,
+        environment: &BTreeMap<String, String>,
+        folder: &Path,
+        redactor: &Redactor,
+        lines: &mpsc::Sender<Piece>,
+    ) -> anyhow::Result<Ended> {
+        match &step.run {
+            Program::Local { argv, install } => {
+                let program = Local {
+                    argv,
+                    install: install.as_deref(),
+                    environment,
+                    folder,
+                    stop: step.stop,
+                };
+                let reading = match step.output {
+                    Output::Lines => Reading::Lines(LOG_LINE_BYTES_MAX),
+                    Output::Terraform => Reading::Lines(UI_LINE_BYTES_MAX),
+                    Output::TerraformPlan => Reading::Whole(terraform::PLAN_BYTES_MAX),
+                };
+                let ended =
+                    exec::run(self.place, &program, reading, redactor, lines, self.stop).await?;
+                Ok(ended)
+            }
+            Program::Ssh(program) => {
+                let key = self
+                    .secrets
+                    .get(program.key_secret.as_str())
+                    .ok_or_else(|| {
+                        anyhow::anyhow!(
+                            "the run has no secret {:?} to sign in with",
+                            program.key_secret
+                        )
+                    })?;
+                self.ssh
+                    .execute(Remote {
+                        program,
+                        key,
+                        environment: &step.environment,
+                        folder,
+                        mark: &self.place.mark,
+                        ladder: step.stop,
+                        stop: self.stop,
+                        redactor,
+                        lines,
+                    })
+                    .await
+            }
+        }
+    }
+}
+
+/// Takes what a program says and tells it on.
+struct Told<'a> {
+    journal: &'a Journal,
+    redactor: &'a Redactor,
+    ui: Option<terraform::Ui>,
+    report: RunReport,
+    last_word: Option<String>,
+}
+
+impl Told<'_> {
+    async fn take(&mut self, mut pieces: mpsc::Receiver<Piece>) {
+        let mut reported = Instant::now();
+        let mut news = false;
+        loop {
+            let piece = tokio::select! {
+                piece = pieces.recv() => piece,
+                () = tokio::time::sleep_until(reported + REPORT_EVERY), if news => {
+                    self.settle();
+                    self.journal.report(bounded(self.report.clone()));
+                    reported = Instant::now();
+                    news = false;
+                    continue;
+                }
+            };
+            let Some(piece) = piece else {
+                return;
+            };
+            for line in piece.lines {
+                self.line(piece.stream, &line).await;
+            }
+            news |= self.ui.is_some();
+        }
+    }
+
+    async fn line(&mut self, stream: LogStream, line: &Line) {
+        let text = match (&mut self.ui, stream, line.whole()) {
+            (Some(ui), LogStream::Stdout, Some(bytes)) => {
+                let Some(text) = ui.feed(&String::from_utf8_lossy(bytes)) else {
+                    return;
+                };
+                // What it says in several lines may hide what is only seen over them.
+                self.redactor.text(&text).into_owned()
+            }
+            _ => line.shown(self.redactor),
+        };
+        for line in text.split('\n') {
+            self.journal.line(stream, line_of(line)).await;
+            if !line.trim().is_empty() {
+                let end = line.floor_char_boundary(LAST_WORD_BYTES_MAX);
+                self.last_word = Some(line[..end].trim().to_owned());
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(ui) = &self.ui {
+            self.report.terraform = Some(self.redactor.value(ui.report()));
+        }
+    }
+}
+
+/// The report that may be sent. A plan that is too large for it is said to be; the plan itself is kept as an artifact.
+pub(crate) fn bounded(mut report: RunReport) -> RunReport {
+    let size =
+        |report: &RunReport| serde_json::to_vec(report).map_or(usize::MAX, |json| json.len());
+    let bytes = size(&report);
+    if bytes <= REPORT_BYTES_MAX {
+        return report;
+    }
+    let left_out = serde_json::json!({
+        "left_out": format!("a report of {bytes} bytes is more than {REPORT_BYTES_MAX}; what was left out here is in the artifacts")
+    });
+    if report.terraform.is_some() && report.plan.is_some() {
+        report.terraform = Some(left_out.clone());
+    }
+    if size(&report) > REPORT_BYTES_MAX && report.plan.is_some() {
+        report.plan = Some(left_out.clone());
+    }
+    if size(&report) > REPORT_BYTES_MAX {
+        report.terraform = report.terraform.map(|_| left_out);
+    }
+    if size(&report) > REPORT_BYTES_MAX {
+        report.artifacts.clear();
+        report.exit_codes.clear();
+    }
+    report
+}
