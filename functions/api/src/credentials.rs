@@ -6,12 +6,13 @@ use http::StatusCode;
 use http::header::LOCATION;
 use model::Role;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use store::credentials::{self, CREDENTIALS_MAX, Credential, NewCredential, Removed};
 use url::Url;
 use uuid::Uuid;
 
 use crate::asked::{Asked, Given};
+use crate::declared::All;
 use crate::problem::Problem;
 use crate::{Answer, answer, named};
 
@@ -19,12 +20,6 @@ use crate::{Answer, answer, named};
 const SECRET_BYTES_MAX: usize = 8 * 1024;
 const NAME_CHARS_MAX: usize = 63;
 const USERNAME_CHARS_MAX: usize = 255;
-
-/// All of them: there are few.
-#[derive(Debug, Serialize)]
-pub(crate) struct All<T> {
-    pub(crate) items: Vec<T>,
-}
 
 /// A credential as it is made.
 #[derive(Debug, Deserialize)]
@@ -51,7 +46,7 @@ pub(crate) fn wrong(field: &str, problem: impl std::fmt::Display) -> Problem {
 }
 
 /// A name for people.
-pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
+fn check_name(name: &str) -> Result<(), Problem> {
     let chars = name.chars().count();
     if (1..=NAME_CHARS_MAX).contains(&chars) && !name.chars().any(char::is_control) {
         return Ok(());

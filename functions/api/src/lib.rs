@@ -10,6 +10,7 @@ mod asked;
 mod bindings;
 mod credentials;
 mod dead;
+mod declared;
 mod deliveries;
 mod dry_runs;
 mod executors;
@@ -118,6 +119,10 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route(
             "/notification-endpoints/{id}/secret",
             post(notifications::rotate),
+        )
+        .route(
+            "/notification-endpoints/{id}/tests",
+            post(notifications::test_endpoint),
         )
         .route(
             "/notification-rules",

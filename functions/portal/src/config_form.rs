@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::TriggerKind;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::i18n::Key;
 
@@ -19,6 +19,16 @@ pub enum Shape {
     Pairs,
     /// True, or not there.
     Flag,
+    /// True unless it is switched off.
+    On,
+    /// A whole number.
+    Number,
+    /// One of these, or nothing: values with what they are called.
+    Choice(&'static [(&'static str, Key)]),
+    /// One of what the page offers, or nothing.
+    Picked,
+    /// An expression in CEL, kept with the name of its language.
+    Condition,
 }
 
 /// A field of a kind's filter.
@@ -176,12 +186,18 @@ pub struct Written {
     pub rest: Map<String, Value>,
 }
 
-/// Puts a filter into fields. A value goes into one only if it comes out of it as it is.
+/// Puts an object into fields. A value goes into one only if it comes out of it as it is.
 #[must_use]
-pub fn split(kind: TriggerKind, config: &Map<String, Value>) -> Written {
+pub fn split(fields: &[Field], config: &Map<String, Value>) -> Written {
     let mut written = Written::default();
+    for field in fields {
+        // What is true unless it is said otherwise is shown so.
+        if field.shape == Shape::On && !config.contains_key(field.key) {
+            written.fields.insert(field.key, "on".to_owned());
+        }
+    }
     for (key, value) in config {
-        let field = fields(kind).iter().find(|field| field.key == key);
+        let field = fields.iter().find(|field| field.key == key);
         let text = field.and_then(|field| {
             let text = text_of(field.shape, value)?;
             (value_of(field.shape, &text).as_ref() == Some(value)).then_some((field.key, text))
@@ -198,16 +214,21 @@ pub fn split(kind: TriggerKind, config: &Map<String, Value>) -> Written {
     written
 }
 
-/// Makes a filter of fields and the rest. A field with nothing in it is no key; one with something wins over the rest.
+/// Makes an object of fields and the rest. A field with nothing in it is no key; one with something wins over the rest.
 #[must_use]
 pub fn join(
-    kind: TriggerKind,
+    fields: &[Field],
     text: impl Fn(&str) -> Option<String>,
     rest: &Map<String, Value>,
 ) -> Map<String, Value> {
     let mut config = rest.clone();
-    for field in fields(kind) {
-        let value = text(field.key).and_then(|text| value_of(field.shape, &text));
+    for field in fields {
+        let text = text(field.key).or_else(|| (field.shape == Shape::On).then(String::new));
+        let value = text.and_then(|text| value_of(field.shape, &text));
+        // A switch is never empty: what could not be shown in it is in the rest.
+        if field.shape == Shape::On && config.contains_key(field.key) {
+            continue;
+        }
         if let Some(value) = value {
             config.insert(field.key.to_owned(), value);
         }
@@ -217,8 +238,14 @@ pub fn join(
 
 fn text_of(shape: Shape, value: &Value) -> Option<String> {
     match (shape, value) {
-        (Shape::Text, Value::String(text)) => Some(text.clone()),
-        (Shape::Flag, Value::Bool(true)) => Some("on".to_owned()),
+        (Shape::Text | Shape::Choice(_) | Shape::Picked, Value::String(text)) => Some(text.clone()),
+        (Shape::Flag | Shape::On, Value::Bool(true)) => Some("on".to_owned()),
+        (Shape::On, Value::Bool(false)) => Some(String::new()),
+        (Shape::Number, Value::Number(number)) => Some(number.to_string()),
+        (Shape::Condition, Value::Object(map)) => {
+            let expression = map.get("expression").and_then(Value::as_str);
+            expression.map(str::to_owned)
+        }
         (Shape::Lines, Value::Array(list)) => {
             let lines: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
             lines.map(|lines| lines.join("\n"))
@@ -237,9 +264,23 @@ fn text_of(shape: Shape, value: &Value) -> Option<String> {
 fn value_of(shape: Shape, text: &str) -> Option<Value> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     match shape {
-        Shape::Text => {
+        Shape::Text | Shape::Choice(_) | Shape::Picked => {
             let text = text.trim();
             (!text.is_empty()).then(|| Value::from(text))
+        }
+        Shape::Number => {
+            let text = text.trim();
+            // What is no number stays what it is, so that whoever reads the object says so.
+            let number = || {
+                text.parse::<i64>()
+                    .map_or_else(|_| text.into(), Value::from)
+            };
+            (!text.is_empty()).then(number)
+        }
+        Shape::On => Some(Value::Bool(!text.is_empty())),
+        Shape::Condition => {
+            let text = text.trim();
+            (!text.is_empty()).then(|| json!({ "language": "cel", "expression": text }))
         }
         Shape::Flag => (!text.is_empty()).then_some(Value::Bool(true)),
         Shape::Lines => {
@@ -260,15 +301,17 @@ fn value_of(shape: Shape, text: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn there_and_back(kind: TriggerKind, config: &Value) -> (Written, Value) {
         let config = config.as_object().expect("an object");
-        let written = split(kind, config);
+        let written = split(fields(kind), config);
         let fields = written.fields.clone();
-        let joined = join(kind, |key| fields.get(key).cloned(), &written.rest);
+        let joined = join(
+            super::fields(kind),
+            |key| fields.get(key).cloned(),
+            &written.rest,
+        );
         (written, Value::Object(joined))
     }
 
@@ -307,6 +350,38 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_on_unless_it_is_switched_off_and_a_number_stays_one() {
+        let field = |key, shape| field(key, shape, Key("any"), Key("any"));
+        let fields = [
+            field("enabled", Shape::On),
+            field("secs", Shape::Number),
+            field("severity", Shape::Choice(&[])),
+            field("condition", Shape::Condition),
+        ];
+        let there_and_back = |config: Value| {
+            let written = split(&fields, config.as_object().expect("an object"));
+            let text = |key: &str| written.fields.get(key).cloned();
+            Value::Object(join(&fields, text, &written.rest))
+        };
+        assert_eq!(there_and_back(json!({})), json!({"enabled": true}));
+        for config in [
+            json!({"enabled": false, "secs": 60, "severity": "error"}),
+            json!({"enabled": true, "secs": "many", "severity": null}),
+            json!({"enabled": "no", "secs": 1.5}),
+            json!({"enabled": true, "condition": {"language": "cel", "expression": "a == b"}}),
+            json!({"enabled": true, "condition": {"language": "cesql", "expression": "a = b"}}),
+        ] {
+            assert_eq!(there_and_back(config.clone()), config);
+        }
+        let sent = join(
+            &fields,
+            |key| (key == "secs").then(|| "x".to_owned()),
+            &Map::new(),
+        );
+        assert_eq!(Value::Object(sent), json!({"enabled": false, "secs": "x"}));
+    }
+
+    #[test]
     fn what_a_field_cannot_hold_is_kept_beside_it() {
         let config = json!({"tags": ["v*", {"semver": ">=1"}], "image": "a/b"});
         let (written, _) = there_and_back(TriggerKind::Registry, &config);
@@ -322,7 +397,7 @@ mod tests {
         let rest = json!({"branches": [1], "changes": {}});
         let rest = rest.as_object().expect("an object");
         let text = |key: &str| (key == "branches").then(|| " main \n\n dev".to_owned());
-        let joined = join(TriggerKind::Git, text, rest);
+        let joined = join(fields(TriggerKind::Git), text, rest);
         assert_eq!(
             Value::Object(joined),
             json!({"branches": ["main", "dev"], "changes": {}})

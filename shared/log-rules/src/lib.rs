@@ -5,11 +5,15 @@
 //! in proportion to its length and to the pattern's compiled size, which is bounded. What a line is not looked at beyond
 //! ([`LINE_BYTES_MAX`]) cannot match.
 
+mod trial;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
+
+pub use trial::{LINES_MAX, Match, Trial};
 
 /// How long a pattern may be, in characters.
 pub const PATTERN_CHARS_MAX: usize = 1_000;

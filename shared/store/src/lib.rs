@@ -8,6 +8,7 @@ pub mod bindings;
 pub mod broker;
 mod callback_token;
 pub mod credentials;
+pub mod declared;
 pub mod deploys;
 pub mod dispatch;
 pub mod ensure;

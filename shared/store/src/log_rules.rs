@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::Store;
 
 pub use own::{
-    LogRule, Recorded, RuleCounts, WantedRule, Written, counts, list, recorded, remove, write,
+    LogRule, Recorded, RecordedFilter, RuleCounts, WantedRule, Written, counts, list, recorded,
+    remove, write,
 };
 
 /// Rules of one tenant.

@@ -308,3 +308,50 @@ async fn messages_are_listed_with_their_attempts_and_sent_once_more() {
     assert_eq!(repeat["redelivery_of"], message);
     assert_eq!(repeat["message_id"], shown["message_id"]);
 }
+
+#[tokio::test]
+async fn what_people_declare_is_on_record_and_an_endpoint_is_tried_one_at_a_time() {
+    let it = served().await;
+    it.be("admin").await;
+    let rule = json!({"name": "panics", "pattern": "panicked", "severity": "error"});
+    let rule = it.must(201, Method::POST, "/log-rules", rule).await;
+    let rule = format!("/log-rules/{}", rule["id"].as_str().expect("an id"));
+    it.must(204, Method::DELETE, &rule, Value::Null).await;
+    it.must(404, Method::DELETE, &rule, Value::Null).await;
+    let chat = json!({"name": "chat", "url": "https://chat.example.com/hooks/t0ken"});
+    let chat = it
+        .must(201, Method::POST, "/notification-endpoints", chat)
+        .await;
+    let tests = format!(
+        "/notification-endpoints/{}/tests",
+        chat["id"].as_str().expect("an id")
+    );
+    it.must(202, Method::POST, &tests, Value::Null).await;
+    let refused = it.must(409, Method::POST, &tests, Value::Null).await;
+    assert!(
+        refused["detail"].to_string().contains("still to be sent"),
+        "{refused}"
+    );
+    let watch_path = format!("/triggers/{}/watch", it.acme.trigger);
+    it.must(200, Method::PUT, &watch_path, watch()).await;
+    it.must(204, Method::DELETE, &watch_path, Value::Null).await;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "select deed, data::text from switchyard.audit where by_whom <> '' order by id",
+    )
+    .fetch_all(&it.rows)
+    .await
+    .expect("rows");
+    let deeds: Vec<_> = rows.iter().map(|row| row.0.as_str()).collect();
+    assert_eq!(
+        deeds,
+        [
+            "log_rule_create",
+            "log_rule_remove",
+            "endpoint_create",
+            "endpoint_test",
+            "watch_change",
+            "watch_remove"
+        ]
+    );
+    assert!(!format!("{rows:?}").contains("t0ken"), "{rows:?}");
+}

@@ -600,6 +600,7 @@ hint-config-json = The whole filter. Keys that are not known here are kept.
 filter-sample = All keys of this kind, as a sample
 filter-rest = Other keys, as JSON
 hint-filter-rest = What has no field here; kept as it is.
+picked-none = None
 filter-repository = Repository
 hint-filter-repository = owner/name; * stands for anything but a slash, ** for anything.
 filter-branches = Branches

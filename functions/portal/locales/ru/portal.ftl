@@ -617,6 +617,7 @@ hint-config-json = Фильтр целиком. Незнакомые ключи 
 filter-sample = Все ключи этого вида, для примера
 filter-rest = Остальные ключи в JSON
 hint-filter-rest = То, для чего здесь нет полей; сохраняется как есть.
+picked-none = Нет
 filter-repository = Репозиторий
 hint-filter-repository = владелец/имя; * — что угодно без косой черты, ** — что угодно.
 filter-branches = Ветки

@@ -23,7 +23,7 @@ use super::queues::said;
 use super::rows;
 use super::session::{Posted, Signed};
 use super::triggers::{expression, give_secret, kind, read};
-use crate::config_form::{join, split};
+use crate::config_form::{Field, fields, join, split};
 use crate::views::model::{
     BindingForm, BindingFormPage, ConfigAs, FormFault, SchemeAs, TriggerForm, TriggerFormPage,
 };
@@ -36,22 +36,24 @@ const WORKLOADS: usize = 100;
 /// Which button was pressed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
-enum Deed {
+pub(super) enum Deed {
     #[default]
     Save,
     /// Write the filter in fields.
     Fields,
     /// Write the filter as JSON.
     Json,
+    /// Try what is written, and save nothing.
+    Try,
 }
 
 /// A form as it is sent.
 #[derive(Debug, Deserialize)]
 pub(super) struct Sent<Form> {
     #[serde(default, rename = "do")]
-    deed: Deed,
+    pub(super) deed: Deed,
     #[serde(flatten)]
-    form: Form,
+    pub(super) form: Form,
 }
 
 #[derive(Deserialize)]
@@ -60,32 +62,33 @@ pub(super) struct Chosen {
 }
 
 /// The filter of a form, in whichever way it is written.
-struct Filter<'a> {
-    kind: TriggerKind,
-    config_as: &'a mut ConfigAs,
-    fields: &'a mut BTreeMap<String, String>,
-    rest: &'a mut String,
-    json: &'a mut String,
+pub(super) struct Filter<'a> {
+    /// What it has fields for.
+    pub(super) known: &'static [Field],
+    pub(super) config_as: &'a mut ConfigAs,
+    pub(super) fields: &'a mut BTreeMap<String, String>,
+    pub(super) rest: &'a mut String,
+    pub(super) json: &'a mut String,
 }
 
 impl Filter<'_> {
-    fn read(&self) -> Result<Map<String, Value>, FormFault> {
+    pub(super) fn read(&self) -> Result<Map<String, Value>, FormFault> {
         match *self.config_as {
             ConfigAs::Json => object("JSON", self.json),
             ConfigAs::Fields => {
                 let rest = object("JSON", self.rest)?;
                 let text = |key: &str| self.fields.get(&format!("config.{key}")).cloned();
-                Ok(join(self.kind, text, &rest))
+                Ok(join(self.known, text, &rest))
             }
         }
     }
 
-    fn write(&mut self, config: &Map<String, Value>, config_as: ConfigAs) {
+    pub(super) fn write(&mut self, config: &Map<String, Value>, config_as: ConfigAs) {
         *self.config_as = config_as;
         match config_as {
             ConfigAs::Json => *self.json = format!("{:#}", Value::Object(config.clone())),
             ConfigAs::Fields => {
-                let written = split(self.kind, config);
+                let written = split(self.known, config);
                 let named = |(key, text): (&str, String)| (format!("config.{key}"), text);
                 *self.fields = written.fields.into_iter().map(named).collect();
                 *self.rest = if written.rest.is_empty() {
@@ -125,7 +128,7 @@ fn condition(text: &str) -> Option<Value> {
 }
 
 /// What a refusal has to say; what is no refusal is a problem.
-fn faults(error: SaveError) -> Result<Vec<FormFault>, Problem> {
+pub(super) fn faults(error: SaveError) -> Result<Vec<FormFault>, Problem> {
     match error {
         SaveError::Wrong(list) => Ok(list.into_iter().map(FormFault::Said).collect()),
         SaveError::Conflict(text) => Ok(vec![FormFault::Said(text)]),
@@ -135,7 +138,7 @@ fn faults(error: SaveError) -> Result<Vec<FormFault>, Problem> {
 
 fn of_trigger(form: &mut TriggerForm, kind: TriggerKind) -> Filter<'_> {
     Filter {
-        kind,
+        known: fields(kind),
         config_as: &mut form.config_as,
         fields: &mut form.fields,
         rest: &mut form.rest,
@@ -145,7 +148,7 @@ fn of_trigger(form: &mut TriggerForm, kind: TriggerKind) -> Filter<'_> {
 
 fn of_binding(form: &mut BindingForm, kind: TriggerKind) -> Filter<'_> {
     Filter {
-        kind,
+        known: fields(kind),
         config_as: &mut form.config_as,
         fields: &mut form.fields,
         rest: &mut form.rest,
@@ -325,15 +328,15 @@ async fn made(
     .await
 }
 
-fn turned(deed: Deed, mut filter: Filter<'_>) -> Option<Vec<FormFault>> {
+pub(super) fn turned(deed: Deed, mut filter: Filter<'_>) -> Option<Vec<FormFault>> {
     match deed {
-        Deed::Save => None,
+        Deed::Save | Deed::Try => None,
         Deed::Fields => Some(filter.turn(ConfigAs::Fields)),
         Deed::Json => Some(filter.turn(ConfigAs::Json)),
     }
 }
 
-fn status(wrong: &[FormFault]) -> StatusCode {
+pub(super) fn status(wrong: &[FormFault]) -> StatusCode {
     if wrong.is_empty() {
         StatusCode::OK
     } else {

@@ -53,7 +53,7 @@ pub fn trigger_form(reader: &Reader, view: &TriggerFormPage) -> Markup {
                 }
             }
             (filter(reader, &Filter {
-                kind: view.kind, title: language.t("trigger-filter"), lede: None,
+                known: fields(view.kind), picks: &[], title: language.t("trigger-filter"), lede: None,
                 config_as: form.config_as, fields: &form.fields, rest: &form.rest, json: &form.config_json,
             }))
             details class="panel padded more" {
@@ -141,7 +141,7 @@ pub fn binding_form(reader: &Reader, view: &BindingFormPage) -> Markup {
             }
             @if !matches!(view.kind, TriggerKind::Manual | TriggerKind::Schedule) {
                 (filter(reader, &Filter {
-                    kind: view.kind, title: language.t("column-own-filter"), lede: Some(language.t("binding-filter-lede")),
+                    known: fields(view.kind), picks: &[], title: language.t("column-own-filter"), lede: Some(language.t("binding-filter-lede")),
                     config_as: form.config_as, fields: &form.fields, rest: &form.rest, json: &form.config_json,
                 }))
                 details class="panel padded more" {
@@ -210,7 +210,7 @@ fn starts(reader: &Reader, view: &BindingFormPage) -> Markup {
 }
 
 /// The first button is the one that the Enter key presses.
-fn first_button(language: Language) -> Markup {
+pub(super) fn first_button(language: Language) -> Markup {
     html! {
         button class="unseen" type="submit" name="do" value="save" tabindex="-1" aria-hidden="true" { (language.t("schedule-save")) }
     }
@@ -244,17 +244,20 @@ fn fault_words(language: Language, fault: &FormFault) -> Markup {
     }
 }
 
-struct Filter<'a> {
-    kind: TriggerKind,
-    title: String,
-    lede: Option<String>,
-    config_as: ConfigAs,
-    fields: &'a BTreeMap<String, String>,
-    rest: &'a str,
-    json: &'a str,
+/// An object in fields or as JSON.
+pub(super) struct Filter<'a> {
+    pub(super) known: &'static [Field],
+    /// What there is to choose from, by key: values and what they are called.
+    pub(super) picks: &'a [(&'static str, Vec<(String, String)>)],
+    pub(super) title: String,
+    pub(super) lede: Option<String>,
+    pub(super) config_as: ConfigAs,
+    pub(super) fields: &'a BTreeMap<String, String>,
+    pub(super) rest: &'a str,
+    pub(super) json: &'a str,
 }
 
-fn filter(reader: &Reader, filter: &Filter<'_>) -> Markup {
+pub(super) fn filter(reader: &Reader, filter: &Filter<'_>) -> Markup {
     let language = reader.language;
     let choice = |choice: ConfigAs, label: String| {
         html! {
@@ -281,7 +284,7 @@ fn filter(reader: &Reader, filter: &Filter<'_>) -> Markup {
             div class="fields" {
                 @match filter.config_as {
                     ConfigAs::Fields => {
-                        @for field in fields(filter.kind) { (kind_field(language, field, text(field))) }
+                        @for field in filter.known { (kind_field(language, field, text(field), filter.picks)) }
                         (area(&Area {
                             label: language.t("filter-rest"), hint: Some(language.t("hint-filter-rest")), rows: 3,
                             ..Area::of("rest", filter.rest)
@@ -297,30 +300,76 @@ fn filter(reader: &Reader, filter: &Filter<'_>) -> Markup {
     }
 }
 
-fn kind_field(language: Language, field: &Field, text: &str) -> Markup {
+fn kind_field(
+    language: Language,
+    field: &Field,
+    text: &str,
+    picks: &[(&'static str, Vec<(String, String)>)],
+) -> Markup {
     let name = format!("config.{}", field.key);
     let (label, hint) = (language.key(field.label), Some(language.key(field.hint)));
     html! {
         @match field.shape {
-            Shape::Text => (line(&Line { label, hint, is_code: true, ..Line::of(&name, text) })),
+            Shape::Text | Shape::Condition => (line(&Line { label, hint, is_code: true, ..Line::of(&name, text) })),
             Shape::Lines | Shape::Pairs => (area(&Area { label, hint, rows: 3, is_narrow: true, ..Area::of(&name, text) })),
-            Shape::Flag => (flag(&name, &label, hint.as_deref(), !text.is_empty())),
+            Shape::Flag | Shape::On => (flag(&name, &label, hint.as_deref(), !text.is_empty())),
+            Shape::Number => (line(&Line { label, hint, is_number: true, ..Line::of(&name, text) })),
+            Shape::Choice(choices) => {
+                @let offered: Vec<_> = choices.iter().map(|(value, label)| ((*value).to_owned(), language.key(*label))).collect();
+                (select(&Select { name: &name, label: &label, hint: hint.as_deref(), text, none: None, offered: &offered }))
+            },
+            Shape::Picked => {
+                @let offered = picks.iter().find(|(key, _)| *key == field.key).map_or(&[][..], |(_, offered)| offered);
+                (select(&Select {
+                    name: &name, label: &label, hint: hint.as_deref(), text, none: Some(language.t("picked-none")), offered,
+                }))
+            },
+        }
+    }
+}
+
+/// A field in which one is chosen.
+pub(super) struct Select<'a> {
+    pub(super) name: &'a str,
+    pub(super) label: &'a str,
+    pub(super) hint: Option<&'a str>,
+    pub(super) text: &'a str,
+    /// What it says where nothing is chosen, if that may be.
+    pub(super) none: Option<String>,
+    pub(super) offered: &'a [(String, String)],
+}
+
+pub(super) fn select(select: &Select<'_>) -> Markup {
+    let hint_id = format!("{}-hint", select.name);
+    let is_offered = select.offered.iter().any(|(value, _)| value == select.text);
+    html! {
+        div class="field" {
+            label for=(select.name) { (select.label) }
+            select id=(select.name) name=(select.name) aria-describedby=[select.hint.map(|_| &hint_id)] {
+                @if let Some(none) = &select.none { option value="" selected[select.text.is_empty()] { (none) } }
+                // What is there already stays what it is.
+                @if !is_offered && !select.text.is_empty() { option value=(select.text) selected { (select.text) } }
+                @for (value, label) in select.offered {
+                    option value=(value) selected[value == select.text] { (label) }
+                }
+            }
+            @if let Some(hint) = select.hint { p class="hint" id=(hint_id) { (hint) } }
         }
     }
 }
 
 /// A field of one line.
-struct Line<'a> {
-    name: &'a str,
-    text: &'a str,
-    label: String,
-    hint: Option<String>,
-    is_number: bool,
-    is_code: bool,
+pub(super) struct Line<'a> {
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+    pub(super) label: String,
+    pub(super) hint: Option<String>,
+    pub(super) is_number: bool,
+    pub(super) is_code: bool,
 }
 
 impl<'a> Line<'a> {
-    const fn of(name: &'a str, text: &'a str) -> Self {
+    pub(super) const fn of(name: &'a str, text: &'a str) -> Self {
         Self {
             name,
             text,
@@ -332,7 +381,7 @@ impl<'a> Line<'a> {
     }
 }
 
-fn line(line: &Line<'_>) -> Markup {
+pub(super) fn line(line: &Line<'_>) -> Markup {
     let hint_id = format!("{}-hint", line.name);
     html! {
         div class="field" {
@@ -346,17 +395,17 @@ fn line(line: &Line<'_>) -> Markup {
 }
 
 /// A field of many lines.
-struct Area<'a> {
-    name: &'a str,
-    text: &'a str,
-    label: String,
-    hint: Option<String>,
-    rows: u8,
-    is_narrow: bool,
+pub(super) struct Area<'a> {
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+    pub(super) label: String,
+    pub(super) hint: Option<String>,
+    pub(super) rows: u8,
+    pub(super) is_narrow: bool,
 }
 
 impl<'a> Area<'a> {
-    const fn of(name: &'a str, text: &'a str) -> Self {
+    pub(super) const fn of(name: &'a str, text: &'a str) -> Self {
         Self {
             name,
             text,
@@ -368,7 +417,7 @@ impl<'a> Area<'a> {
     }
 }
 
-fn area(area: &Area<'_>) -> Markup {
+pub(super) fn area(area: &Area<'_>) -> Markup {
     let hint_id = format!("{}-hint", area.name);
     html! {
         div class=(if area.is_narrow { "field" } else { "field wide" }) {
@@ -380,7 +429,7 @@ fn area(area: &Area<'_>) -> Markup {
     }
 }
 
-fn flag(name: &str, label: &str, hint: Option<&str>, on: bool) -> Markup {
+pub(super) fn flag(name: &str, label: &str, hint: Option<&str>, on: bool) -> Markup {
     html! {
         div class="field flag" {
             label {

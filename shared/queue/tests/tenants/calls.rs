@@ -292,6 +292,7 @@ pub(crate) const CALLS: &[Call] = &[
         "note_own_trigger_deed",
         "select switchyard.note_own_trigger_deed(md5('of-a')::uuid, 'trigger_change', 'a person', '{}')",
     ),
+    for_all(TENANT, "note_own_deed", "writes for the caller's own tenant, and names nothing else"),
     for_all(TENANT, "own_trigger_schedule", "names no tenant; tried where triggers are shown"),
     reads(TENANT, "own_limits", "select l.* from switchyard.own_limits() l"),
     reads(TENANT, "own_pauses", "select p.* from switchyard.own_pauses() p"),
@@ -327,6 +328,11 @@ pub(crate) const CALLS: &[Call] = &[
         TENANT,
         "resume_own_schedule",
         "select switchyard.resume_own_schedule({asleep}, now() + interval '2 hours', '{}')",
+    ),
+    writes(
+        TENANT,
+        "test_own_endpoint",
+        "select switchyard.test_own_endpoint(md5('of-a')::uuid, gen_random_uuid(), 'test-1', 'type', '{}')",
     ),
     writes(
         TENANT,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::TenantTx;
-use model::{JobId, TenantId, TriggerId, WorkloadId};
+use model::{JobId, Severity, TenantId, TriggerId, WorkloadId};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -366,30 +366,57 @@ pub async fn counts(tx: &mut TenantTx, rule: Uuid) -> Result<Vec<RuleCounts>, sq
         .collect())
 }
 
-/// The newest rows of the log of events, of one rule or of all, before a place.
+/// Which rows of the log of events somebody wants to see; all of them unless it says otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordedFilter {
+    /// Those of one rule.
+    pub rule: Option<Uuid>,
+    /// Those of one workload.
+    pub workload: Option<WorkloadId>,
+    /// Those that are at least so bad.
+    pub severity: Option<Severity>,
+}
+
+/// The newest rows of the log of events that match, before a place.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn recorded(
     tx: &mut TenantTx,
-    rule: Option<Uuid>,
+    filter: RecordedFilter,
     before: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Recorded>, sqlx::Error> {
     let (at, id) = before.unzip();
+    // The ones that are as bad or worse, in words: the column has no order.
+    let bad_enough: Option<Vec<String>> = filter.severity.map(|least| {
+        let all = [
+            Severity::Debug,
+            Severity::Info,
+            Severity::Warning,
+            Severity::Error,
+        ];
+        let names = all.iter().filter(|one| **one >= least);
+        let names = names.map(|one| one.as_str().to_owned());
+        names.collect()
+    });
     let rows = sqlx::query!(
         r#"
         select id, at, severity, source, message, workload_id, job_id, trigger_id, rule_id, data
         from switchyard.event_log
         where database_id = switchyard.current_tenant() and ($1::uuid is null or rule_id = $1)
           and ($2::timestamptz is null or (at, id) < ($2, $3))
+          and ($5::uuid is null or workload_id = $5)
+          and ($6::text[] is null or severity = any ($6))
         order by at desc, id desc
         limit $4
         "#,
-        rule,
+        filter.rule,
         at,
         id,
-        limit
+        limit,
+        filter.workload.map(WorkloadId::uuid),
+        bad_enough.as_deref()
     )
     .fetch_all(&mut **tx)
     .await?;
