@@ -1,0 +1,268 @@
+//! Topologies that want more than a lab: refused with the line, quickly, and without much memory.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::{Duration, Instant};
+
+use labs::{FilesError, LabFile, LabFiles, PathKind, Policy, Topology, TopologyError, path_kind};
+
+fn refused(text: &str) -> String {
+    Topology::read(text, &Policy::default())
+        .unwrap_err()
+        .to_string()
+}
+
+fn with_node(lines: &str) -> String {
+    format!("name: lab\ntopology:\n  nodes:\n    r1:\n      kind: linux\n{lines}\n  links: []\n")
+}
+
+#[test]
+fn what_reaches_out_of_the_lab_is_refused_with_its_line() {
+    for (lines, says) in [
+        ("      exec: [reboot]", "`exec`"),
+        ("      binds: [\"/etc/shadow:/mnt\"]", "file of the host"),
+        ("      binds: [\"~/.ssh:/mnt\"]", "file of the host"),
+        (
+            "      binds: [\"a/../../b:/mnt\"]",
+            "out of the lab's folder",
+        ),
+        (
+            "      startup-config: ../../etc/passwd",
+            "out of the lab's folder",
+        ),
+        (
+            "      startup-config: /etc/passwd",
+            "out of the lab's folder",
+        ),
+        ("      startup-config: http://169.254.169.254/x", "URL"),
+        ("      license: ../license", "out of the lab's folder"),
+        (
+            "      env-files: [/proc/self/environ]",
+            "out of the lab's folder",
+        ),
+        ("      network-mode: host", "host-network"),
+        ("      privileged: true", "rights over the host"),
+        ("      devices: [/dev/sda]", "rights over the host"),
+        (
+            "      stages: {create: {exec: [{command: id}]}}",
+            "`exec` of a stage",
+        ),
+        (
+            "      extras: {ceos-copy-to-flash: [/etc/shadow]}",
+            "out of the lab's folder",
+        ),
+        ("      env: {A: \"{{ ''.__class__ }}\"}", "template"),
+    ] {
+        let error = refused(&with_node(lines));
+        assert!(
+            error.starts_with("line 6: ") && error.contains(says),
+            "{lines}: {error}"
+        );
+    }
+    let inherited = "name: lab\ntopology:\n  defaults:\n    exec: [id]\n  kinds:\n    linux:\n      binds: [\"/:/host\"]\n  nodes:\n    r1: {kind: linux}\n";
+    let error = refused(inherited);
+    assert!(
+        error.contains("line 4: `exec`") && error.contains("line 7: the bind"),
+        "{error}"
+    );
+    let linked = "name: lab\ntopology:\n  nodes:\n    r1: {kind: linux}\n  links:\n    - endpoints: [\"r1:eth1\", \"host:eth0\"]\n";
+    assert!(
+        refused(linked).starts_with("line 6: a link to `host`"),
+        "{}",
+        refused(linked)
+    );
+}
+
+#[test]
+fn what_an_operator_allows_is_let_through() {
+    let text = with_node(
+        "      exec: [id]\n      binds: [\"/lib/modules:/lib/modules:ro\"]\n      network-mode: host\n      privileged: true",
+    );
+    let policy: Policy = "exec, host-binds,host-network,privileged".parse().unwrap();
+    let topology = Topology::read(&text, &policy).unwrap();
+    assert_eq!(topology.nodes[0].name, "r1");
+    let error = "exec,root".parse::<Policy>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"root\" is none of exec, host-binds, host-network, privileged"
+    );
+    // Above the folder is never allowed: it would be another lab's.
+    let above = with_node("      binds: [\"../other:/mnt\"]");
+    assert!(Topology::read(&above, &policy).is_err());
+}
+
+#[test]
+fn yaml_that_costs_more_than_its_size_is_refused_at_once() {
+    let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..30 {
+        let before = level - 1;
+        laughs.push_str(&format!(
+            "a{level}: &a{level} [{}]\n",
+            vec![format!("*a{before}"); 9].join(", ")
+        ));
+    }
+    let merges: String = (0..5_000).map(|i| format!("m{i}: {{<<: *b}}\n")).collect();
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let anchors: String = (0..100_000).map(|i| format!("- &a{i} x\n")).collect();
+    for (what, text) in [
+        ("laughs", laughs),
+        ("anchors", anchors),
+        ("merges", format!("b: &b {{x: 1}}\n{merges}")),
+        (
+            "python",
+            "name: !!python/object/apply:os.system [id]\n".to_owned(),
+        ),
+        ("tabs", "name: a\n\ttopology: b\n".to_owned()),
+        ("deep", deep),
+        ("duplicate", "name: a\nname: b\n".to_owned()),
+        ("two", "name: a\n---\nname: b\n".to_owned()),
+        ("binary", "\u{0}\u{1}".to_owned()),
+    ] {
+        // The quickest of three, for the machine may be busy with something else.
+        let took = (0..3).map(|_| {
+            let began = Instant::now();
+            assert!(Topology::read(&text, &Policy::default()).is_err());
+            began.elapsed()
+        });
+        let took = took.min().unwrap();
+        let error = Topology::read(&text, &Policy::default()).unwrap_err();
+        assert!(matches!(error, TopologyError::Yaml(_)), "{what}: {error}");
+        assert!(took < Duration::from_millis(100), "{what} took {took:?}");
+    }
+    let huge = "a".repeat(100 * 1024 * 1024);
+    let began = Instant::now();
+    let error = refused(&huge);
+    assert!(error.contains("104857600 bytes"), "{error}");
+    assert!(began.elapsed() < Duration::from_millis(100));
+}
+
+#[test]
+fn a_text_of_the_largest_size_is_read_in_time() {
+    // As large as may be and all values: the budget, not the size, ends it.
+    let text = format!("name: a\ntopology: [{}]\n", "1,".repeat(500_000));
+    let began = Instant::now();
+    assert!(Topology::read(&text, &Policy::default()).is_err());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let text = "name: \"a b\"\nwhat: 1\ntopology:\n  nodes:\n    \"r 1\": {kind: linux}\n    r2: 5\n  links:\n    - endpoints: [\"r1:eth1\", \"r2\"]\n    - endpoints: []\n";
+    let TopologyError::Refused(problems) = Topology::read(text, &Policy::default()).unwrap_err()
+    else {
+        panic!("it is YAML");
+    };
+    let lines: Vec<u32> = problems.iter().map(|problem| problem.at.line).collect();
+    assert_eq!(lines, [1, 2, 5, 6, 8, 8, 9]);
+}
+
+#[test]
+fn a_netlab_topology_is_looked_through_before_netlab_sees_it() {
+    let none = LabFiles::default();
+    let policy = Policy::default();
+    for (text, says) in [
+        (
+            "nodes:\n  r1:\n    clab.exec: [id]\n",
+            "line 3: `clab.exec`",
+        ),
+        (
+            "nodes:\n  r1:\n    clab:\n      exec: [id]\n",
+            "line 4: `exec`",
+        ),
+        ("plugin: [../evil]\n", "line 1: the plugin"),
+        (
+            "nodes:\n  r1:\n    clab.binds: {/etc: /mnt}\n",
+            "line 3: the bind",
+        ),
+        (
+            "nodes:\n  r1:\n    config: [../../x]\n",
+            "line 3: the template",
+        ),
+        ("name: \"{{ ''.__class__ }}\"\n", "line 1:"),
+        (
+            "defaults.sources.list: [/etc]\ninclude: [x]\n",
+            "line 2: `include`",
+        ),
+    ] {
+        let error = labs::netlab::check(text, &none, &policy)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    labs::netlab::check(
+        "provider: clab\nnodes: [r1, r2]\nlinks: [r1-r2]\n",
+        &none,
+        &policy,
+    )
+    .unwrap();
+    let mut files = LabFiles::default();
+    let template = LabFile {
+        bytes: b"ok\n{{ ''.__class__.__mro__ }}\n".to_vec(),
+        executable: false,
+    };
+    files.add("custom/r1.j2", template).unwrap();
+    let error = labs::netlab::check("nodes: [r1]\n", &files, &policy).unwrap_err();
+    assert!(
+        error.to_string().contains("custom/r1.j2, line 2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_archive_that_leads_elsewhere_is_refused_as_a_whole() {
+    let tar = |path: &str, kind: tar::EntryType| {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind) in [("clab.yml", tar::EntryType::Regular), (path, kind)] {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, std::io::empty()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    };
+    use tar::EntryType;
+    for (path, kind) in [
+        ("../x", EntryType::Regular),
+        ("/etc/x", EntryType::Regular),
+        ("a/../../x", EntryType::Regular),
+        ("../d", EntryType::Directory),
+    ] {
+        let error = LabFiles::from_tar(&tar(path, kind)).unwrap_err();
+        assert!(matches!(error, FilesError::Path(_)), "{path}: {error}");
+    }
+    for kind in [
+        EntryType::Symlink,
+        EntryType::Link,
+        EntryType::Char,
+        EntryType::Fifo,
+    ] {
+        let error = LabFiles::from_tar(&tar("x", kind)).unwrap_err();
+        assert!(matches!(error, FilesError::Kind(_)), "{kind:?}: {error}");
+    }
+    let error = LabFiles::from_tar(&tar("clab.yml", EntryType::Regular)).unwrap_err();
+    assert!(matches!(error, FilesError::Twice(_)), "{error}");
+    assert!(
+        LabFiles::from_tar(b"no tar").is_err()
+            || LabFiles::from_tar(b"no tar").unwrap().iter().count() == 0
+    );
+    let files = LabFiles::from_tar(&tar("node_files/r1/x", EntryType::Regular)).unwrap();
+    assert_eq!(files.iter().count(), 2);
+}
+
+#[test]
+fn paths_are_told_apart_by_where_they_lead() {
+    assert_eq!(
+        path_kind("./a//b/./c"),
+        PathKind::Inside("a/b/c".to_owned())
+    );
+    for outside in ["", ".", "..", "a/..", "a\\b", "a\0b"] {
+        assert_eq!(path_kind(outside), PathKind::Outside, "{outside:?}");
+    }
+    assert_eq!(path_kind("s3://bucket/x"), PathKind::Url);
+}
