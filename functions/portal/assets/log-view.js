@@ -1,32 +1,60 @@
 // A log that grows under the reader's eyes without ever moving what they read.
 //
 // It follows only while the reader wants it: scrolling up stops it, the button or `f` starts it again, nothing else does.
+// However long the log is, the page holds a part of it: what comes before and after is fetched, and what is far from the
+// reader leaves.
 
 import { localise } from "./times.js";
 
 /** Lines are added in batches, so that a chatty program does not lay out the page for every line. */
 const BATCH_MS = 100;
+/** Markup that waits to be added, in characters; a hidden page collects no more than this. */
+const PENDING_MAX = 4_000_000;
+
+const number = (line) => Number(line.id.slice(1));
 
 export class LogView extends HTMLElement {
   #scroller;
   #lines;
+  #edges = {};
   #buttons = {};
   #pending = [];
+  #pendingSize = 0;
   #timer = 0;
+  #size = 0;
   #last = 0;
   #unseen = 0;
   #following = false;
+  #loading = false;
+  /** The end of the log is not here: lines that come are counted and not added. */
+  #apart = false;
   #top = 0;
   #listener = (event) => this.#receive(event.detail.data);
+  #hash = () => this.#toMarked();
 
   connectedCallback() {
     this.#scroller = this.querySelector(".log-scroll");
     this.#lines = this.querySelector(".log-lines");
     this.#last = Number(this.dataset.last);
-    for (const button of this.querySelectorAll("[data-log]")) {
+    this.#apart = "part" in this.dataset;
+    this.#size = this.#lines.textContent.length;
+    for (const button of this.querySelectorAll("button[data-log]")) {
       this.#buttons[button.dataset.log] = button;
       button.hidden = button.dataset.log === "resume";
     }
+    for (const side of ["before", "after"]) {
+      const edge = this.querySelector(`[data-log="${side}"]`);
+      this.#edges[side] = edge;
+      edge.querySelector("a").addEventListener("click", (event) => {
+        event.preventDefault();
+        this.#more(side);
+      });
+    }
+    // The page may have been left for a part of the log: a link to its own address would only scroll.
+    this.querySelector(".log-to-end").addEventListener("click", (event) => {
+      event.preventDefault();
+      this.#open(this.dataset.href);
+    });
     this.#buttons.follow?.addEventListener("click", () => this.#setFollowing(!this.#following));
     this.#buttons.resume.addEventListener("click", () => this.follow());
     this.#toggle("wrap", "wrap", localStorage.getItem("log-wrap") !== "no");
@@ -39,20 +67,46 @@ export class LogView extends HTMLElement {
     }, { passive: true });
     // The stream's named events come from its element and bubble.
     document.addEventListener("log", this.#listener);
-    const marked = /^#L\d+$/.test(location.hash);
-    if (marked) document.getElementById(location.hash.slice(1))?.scrollIntoView({ block: "center" });
-    else if ("grows" in this.dataset) this.#setFollowing(true);
+    addEventListener("hashchange", this.#hash);
+    if (!this.#toMarked() && "grows" in this.dataset) this.#setFollowing(true);
   }
 
   disconnectedCallback() {
     document.removeEventListener("log", this.#listener);
+    removeEventListener("hashchange", this.#hash);
     clearTimeout(this.#timer);
   }
 
   /** Goes to the end and stays there. */
   follow() {
-    if (this.#buttons.follow) this.#setFollowing(true);
+    if (this.#apart) this.#open(this.dataset.href);
+    else if (this.#buttons.follow) this.#setFollowing(true);
     else this.#toEnd();
+  }
+
+  /** Opens another part: what this page holds is left behind, so that it never grows without bound. */
+  #open(href) {
+    const url = new URL(href, location.href);
+    if (url.href.split("#")[0] === location.href.split("#")[0]) {
+      history.replaceState(null, "", url.href.split("#")[0]);
+      location.reload();
+    } else {
+      location.assign(url);
+    }
+  }
+
+  /** Goes to the line in the address, wherever in the log it is. */
+  #toMarked() {
+    const marked = /^#L([1-9]\d{0,15})$/.exec(location.hash);
+    if (!marked) return false;
+    const line = document.getElementById(location.hash.slice(1));
+    if (line) {
+      this.#setFollowing(false);
+      line.scrollIntoView({ block: "center" });
+    } else if (Number(marked[1]) !== Number(new URLSearchParams(location.search).get("line"))) {
+      location.replace(`${this.dataset.href}?line=${marked[1]}${location.hash}`);
+    }
+    return true;
   }
 
   #toggle(name, className, on) {
@@ -75,6 +129,7 @@ export class LogView extends HTMLElement {
     this.#buttons.follow?.setAttribute("aria-pressed", String(value));
     if (value) {
       this.#unseen = 0;
+      this.#trim("first");
       this.#toEnd();
     }
     this.#showUnseen();
@@ -91,41 +146,111 @@ export class LogView extends HTMLElement {
     button.querySelector("span").textContent = button.dataset.text.replace("{n}", this.#unseen);
   }
 
+  #parse(markup) {
+    const template = document.createElement("template");
+    template.innerHTML = markup;
+    localise(template.content);
+    return [...template.content.querySelectorAll(".line")];
+  }
+
   /** Takes lines as markup that the server has escaped. */
   #receive(markup) {
     this.#pending.push(markup);
-    this.#timer ||= setTimeout(() => this.#flush(), BATCH_MS);
+    this.#pendingSize += markup.length;
+    // Timers of a hidden page are slow: what it collects has a bound as well.
+    if (this.#pendingSize > PENDING_MAX) this.#flush();
+    else this.#timer ||= setTimeout(() => this.#flush(), BATCH_MS);
   }
 
   #flush() {
+    clearTimeout(this.#timer);
     this.#timer = 0;
-    const template = document.createElement("template");
-    template.innerHTML = this.#pending.join("");
+    const lines = this.#parse(this.#pending.join(""));
     this.#pending = [];
+    this.#pendingSize = 0;
     // After a reconnection the stream may repeat lines that are here already.
-    const fresh = [...template.content.children].filter((line) => Number(line.id.slice(1)) > this.#last);
+    const fresh = lines.filter((line) => number(line) > this.#last);
     if (fresh.length === 0) return;
-    this.#last = Number(fresh.at(-1).id.slice(1));
-    const added = document.createDocumentFragment();
-    added.append(...fresh);
-    localise(added);
+    this.#last = number(fresh.at(-1));
     this.querySelector(".log-empty").hidden = true;
-    this.#lines.append(added);
+    if (!this.#apart) this.#add("after", fresh);
     if (this.#following) {
-      this.#trim();
+      this.#trim("first");
       this.#toEnd();
-    } else {
-      this.#unseen += fresh.length;
-      this.#showUnseen();
+      return;
+    }
+    this.#unseen += fresh.length;
+    this.#showUnseen();
+    // Somebody reads: what is dropped is the end, which is fetched again when they come to it.
+    if (!this.#apart) this.#trim("last");
+  }
+
+  #add(side, lines) {
+    for (const line of lines) this.#size += line.textContent.length;
+    if (side === "after") this.#lines.append(...lines);
+    else this.#lines.prepend(...lines);
+  }
+
+  /** Fetches what comes before or after, and lets what is at the other side go. */
+  async #more(side) {
+    if (this.#loading) return;
+    this.#loading = true;
+    const lines = this.#lines;
+    try {
+      const end = side === "before" ? lines.firstElementChild : lines.lastElementChild;
+      if (!end) return;
+      const query = side === "before" ? `before=${number(end)}` : `from=${number(end) + 1}`;
+      const response = await fetch(`${this.dataset.href}/lines?${query}`);
+      // Without an answer the link does what it says.
+      if (!response.ok) throw new Error(String(response.status));
+      const found = this.#parse(await response.text());
+      this.#setFollowing(false);
+      const height = this.#scroller.scrollHeight;
+      this.#add(side, found);
+      if (side === "before") {
+        this.#scroller.scrollTop += this.#scroller.scrollHeight - height;
+        this.#edges.before.hidden = found.length === 0 || number(found[0]) <= 1;
+        this.#trim("last");
+      } else {
+        // Where nothing follows, the end is here again; a page of a part has no stream, and stays one.
+        const ended = found.length === 0 || number(found.at(-1)) >= this.#last && !("part" in this.dataset);
+        this.#edges.after.hidden = ended;
+        if (ended && !("part" in this.dataset)) {
+          this.#apart = false;
+          this.#unseen = 0;
+          this.#showUnseen();
+        }
+        this.#trim("first");
+      }
+      this.#top = this.#scroller.scrollTop;
+    } catch {
+      location.assign(this.#edges[side].querySelector("a").href);
+    } finally {
+      this.#loading = false;
     }
   }
 
-  /** Drops the oldest lines over the limit, but never from under somebody who reads them. */
-  #trim() {
-    let excess = this.#lines.childElementCount - Number(this.dataset.linesMax);
-    if (excess <= 0) return;
-    this.querySelector(".log-dropped").hidden = false;
-    for (; excess > 0; excess -= 1) this.#lines.firstElementChild.remove();
+  /** Drops the first or the last lines over the limits. */
+  #trim(side) {
+    const lines = this.#lines;
+    const first = side === "first";
+    let excess = lines.childElementCount - Number(this.dataset.linesMax);
+    const before = lines.scrollHeight;
+    let dropped = false;
+    while (lines.childElementCount > 1 && (excess > 0 || this.#size > Number(this.dataset.charsMax))) {
+      const line = first ? lines.firstElementChild : lines.lastElementChild;
+      this.#size -= line.textContent.length;
+      line.remove();
+      excess -= 1;
+      dropped = true;
+    }
+    if (!dropped) return;
+    const edge = this.#edges[first ? "before" : "after"];
+    const at = first ? number(lines.firstElementChild) - 1 : number(lines.lastElementChild) + 1;
+    edge.querySelector("a").href = `${this.dataset.href}?line=${at}#L${at}`;
+    edge.hidden = false;
+    if (first) this.#scroller.scrollTop -= before - lines.scrollHeight;
+    else this.#apart = true;
   }
 }
 

@@ -2,6 +2,7 @@
 //! the pages in `target/portal-preview` to be looked at: serve that folder over HTTP.
 
 mod queue;
+mod runs;
 mod triggers;
 
 use std::collections::HashSet;
@@ -590,8 +591,8 @@ fn log(lines: usize) -> Log {
                 text: LogText::parse(line),
             })
             .collect(),
-        earlier: 0,
-        raw_href: "/jobs/48213/log".into(),
+        href: "/jobs/48213".into(),
+        ..Log::default()
     }
 }
 
@@ -603,6 +604,8 @@ fn running_job() -> JobPage {
     };
     JobPage {
         row: job_rows().swap_remove(0),
+        run: RunPanel::default(),
+        stop: None,
         attempts_used: 2,
         attempts_max: 5,
         epoch: 2,
@@ -861,6 +864,7 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
         ("error-503", fail(Failure::Unavailable, None)),
     ];
     pages.extend(queue::pages(&reader("/queues")));
+    pages.extend(runs::pages(&reader("/jobs/48213")));
     pages.extend(triggers::pages(&reader("/triggers")));
     pages
 }

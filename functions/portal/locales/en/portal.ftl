@@ -271,13 +271,100 @@ log-lines = { $count ->
     [one] { $count } line
    *[other] { $count } lines
 }
-log-earlier = { $count ->
-    [one] { $count } earlier line is only in the raw log:
-   *[other] { $count } earlier lines are only in the raw log:
-}
-log-dropped = Older lines have left this page to keep it fast. The raw log has them all.
+log-earlier = Earlier lines
+log-later = Later lines
+log-to-end = To the end
+log-find = Search the log
+log-find-first = Find
+log-find-next = Next
+log-find-none = No line after { $line } has “{ $text }”.
 log-new-lines = New lines: {"{n}"}
 log-line-cut = … { $size } more in the raw log
+
+run-title = Run
+run-launching = Starting
+run-running = Running
+run-succeeded = Went well
+run-failed = Failed
+run-cancelled = Stopped
+run-lost = Lost
+run-heard = heard of { $when }
+run-not-heard = not heard of yet
+run-earlier = Earlier runs
+run-exit-code = exit code { $code }
+run-lines-dropped = { $count ->
+    [one] { $count } line was not kept: the log was full.
+   *[other] { $count } lines were not kept: the log was full.
+}
+step-waiting = Waiting
+step-running = Running
+step-succeeded = Done
+step-failed = Failed
+step-stopped = Stopped
+step-skipped = Skipped
+stop-title = Stopping
+stop-requested = Requested
+stop-heard = Heard
+stop-not-heard = Not heard yet
+stop-nobody = Nobody had to hear it
+stop-applied = Applied: nothing of it runs any more
+stop-not-applied = Not applied yet
+stop-cannot = Cannot be stopped as things are; tried again
+stop-too-late = Too late: it ended first
+artifacts-title = Artifacts
+artifact-name = Name
+artifact-size = Size
+artifact-sha256 = SHA-256
+artifact-at = Kept at
+artifact-sealed = Encrypted at rest. Only admins download it, and each download is on record.
+artifact-sealed-short = sealed
+plan-title = Plan
+plan-summary = { $add } to add, { $change } to change, { $remove } to destroy
+plan-sha256 = SHA-256 { $sha256 }
+plan-incomplete = Terraform put a part of this off: another plan will follow.
+plan-no-changes = Nothing would change.
+plan-outputs = Outputs
+plan-forces = forces replacement
+plan-left-out = { $count ->
+    [one] { $count } more is not shown here.
+   *[other] { $count } more are not shown here.
+}
+plan-waits = Read it, then decide. What nobody decides on counts as rejected { $deadline }.
+plan-approve = Approve and apply this plan
+plan-reject = Reject
+plan-no-sha256 = The plan’s file was not kept, so that it cannot be approved. Start it again.
+plan-not-yours = An operator of this tenant decides.
+plan-approved = Approved by { $name }, { $when }
+plan-rejected = Rejected by { $name }, { $when }
+plan-expired = Nobody decided in time: it counts as rejected. Start it again for a new plan.
+plan-superseded = A newer plan of the same state took its place.
+plan-attribute = Attribute
+plan-before = Before
+plan-after = After
+action-create = will be created
+action-update = will be updated in place
+action-delete = will be destroyed
+action-replace = will be destroyed, then created
+action-replace-first = will be created, then the old one destroyed
+action-read = will be read
+action-forget = will be forgotten, and stays
+action-other = will be changed
+action-imported = imported
+action-deposed = left behind by a replacement
+action-moved = was { $from }
+value-sensitive = sensitive
+value-unknown = known after the apply
+resources-title = Resources
+resource-planned = Planned
+resource-running = Changing
+resource-done = Done
+resource-failed = Failed
+drift-title = Changed outside
+outputs-title = Outputs
+output-large = { $size }, too large to be shown
+diagnostics-title = What terraform says
+diagnostic-error = Error
+diagnostic-warning = Warning
 
 workloads-title = Workloads
 workloads-lede = What tasks deploy and keep running.

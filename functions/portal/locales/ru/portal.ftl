@@ -274,15 +274,104 @@ log-lines = { $count ->
     [many] { $count } строк
    *[other] { $count } строки
 }
-log-earlier = { $count ->
-    [one] Ещё { $count } более ранняя строка есть только в исходном журнале:
-    [few] Ещё { $count } более ранние строки есть только в исходном журнале:
-    [many] Ещё { $count } более ранних строк есть только в исходном журнале:
-   *[other] Ещё { $count } более ранней строки есть только в исходном журнале:
-}
-log-dropped = Старые строки убраны со страницы, чтобы она не тормозила. В исходном журнале есть все.
+log-earlier = Предыдущие строки
+log-later = Следующие строки
+log-to-end = В конец
+log-find = Поиск в журнале
+log-find-first = Найти
+log-find-next = Далее
+log-find-none = После строки { $line } нет «{ $text }».
 log-new-lines = Новые строки: {"{n}"}
 log-line-cut = … ещё { $size } в исходном журнале
+
+run-title = Запуск
+run-launching = Запускается
+run-running = Выполняется
+run-succeeded = Завершён успешно
+run-failed = Не удался
+run-cancelled = Остановлен
+run-lost = Потерян
+run-heard = на связи { $when }
+run-not-heard = ещё не вышел на связь
+run-earlier = Предыдущие запуски
+run-exit-code = код завершения { $code }
+run-lines-dropped = { $count ->
+    [one] { $count } строка не сохранена: журнал заполнен.
+    [few] { $count } строки не сохранены: журнал заполнен.
+    [many] { $count } строк не сохранено: журнал заполнен.
+   *[other] { $count } строки не сохранено: журнал заполнен.
+}
+step-waiting = Ожидает
+step-running = Выполняется
+step-succeeded = Готов
+step-failed = Не удался
+step-stopped = Остановлен
+step-skipped = Пропущен
+stop-title = Остановка
+stop-requested = Запрошена
+stop-heard = Услышана
+stop-not-heard = Ещё не услышана
+stop-nobody = Слышать было некому
+stop-applied = Выполнена: ничего больше не работает
+stop-not-applied = Ещё не выполнена
+stop-cannot = Сейчас остановить нельзя; попытки продолжаются
+stop-too-late = Поздно: задание завершилось раньше
+artifacts-title = Артефакты
+artifact-name = Имя
+artifact-size = Размер
+artifact-sha256 = SHA-256
+artifact-at = Сохранён
+artifact-sealed = Хранится зашифрованным. Скачивают только администраторы, каждое скачивание записывается.
+artifact-sealed-short = зашифрован
+plan-title = План
+plan-summary = добавить: { $add }, изменить: { $change }, удалить: { $remove }
+plan-sha256 = SHA-256 { $sha256 }
+plan-incomplete = Часть работы Terraform отложил: за этим планом последует ещё один.
+plan-no-changes = Ничего не изменится.
+plan-outputs = Выходные значения
+plan-forces = требует замены
+plan-left-out = { $count ->
+    [one] Ещё { $count } здесь не показан.
+    [few] Ещё { $count } здесь не показаны.
+    [many] Ещё { $count } здесь не показано.
+   *[other] Ещё { $count } здесь не показано.
+}
+plan-waits = Прочитайте и решите. Если никто не решит, план будет отклонён { $deadline }.
+plan-approve = Одобрить и применить этот план
+plan-reject = Отклонить
+plan-no-sha256 = Файл плана не сохранился, одобрить его нельзя. Запустите задание снова.
+plan-not-yours = Решает оператор этого арендатора.
+plan-approved = Одобрен: { $name }, { $when }
+plan-rejected = Отклонён: { $name }, { $when }
+plan-expired = Никто не решил вовремя: план отклонён. Запустите задание снова, чтобы получить новый.
+plan-superseded = Его место занял более новый план того же состояния.
+plan-attribute = Атрибут
+plan-before = Было
+plan-after = Станет
+action-create = будет создан
+action-update = будет изменён на месте
+action-delete = будет удалён
+action-replace = будет удалён и создан заново
+action-replace-first = будет создан новый, затем удалён старый
+action-read = будет прочитан
+action-forget = будет забыт, но останется
+action-other = будет изменён
+action-imported = импортирован
+action-deposed = остался после замены
+action-moved = ранее { $from }
+value-sensitive = скрыто
+value-unknown = станет известно после применения
+resources-title = Ресурсы
+resource-planned = Запланирован
+resource-running = Изменяется
+resource-done = Готов
+resource-failed = Ошибка
+drift-title = Изменено извне
+outputs-title = Выходные значения
+output-large = { $size }, слишком велико для показа
+diagnostics-title = Что говорит terraform
+diagnostic-error = Ошибка
+diagnostic-warning = Предупреждение
 
 workloads-title = Приложения
 workloads-lede = То, что задания развёртывают и поддерживают в рабочем состоянии.

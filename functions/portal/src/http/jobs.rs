@@ -1,6 +1,6 @@
 //! One job: its page, and asking it to stop.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use database::TenantTx;
 use host::Ctx;
@@ -12,9 +12,10 @@ use serde_json::Value;
 use store::pages::{self, JobDetail, LogCursor};
 
 use super::events::{chain, revision_of};
-use super::log::tail;
+use super::log::Part;
 use super::problem::Problem;
 use super::rows;
+use super::runs;
 use super::session::{Posted, Signed};
 use crate::i18n::Language;
 use crate::views::job::job;
@@ -32,18 +33,24 @@ pub(super) async fn page(
     State(ctx): State<Ctx>,
     signed: Signed,
     Path(id): Path<String>,
+    Query(part): Query<Part>,
 ) -> Result<Markup, Problem> {
     let id = rows::job_id(&id)?;
     let mut tx = signed.begin(&ctx).await?;
     let Some(mut view) = read(&mut tx, &signed, id).await? else {
         return Err(Problem::NotFound);
     };
-    let (log, cursor) = tail(&mut tx, id, view.epoch).await?;
+    let (log, cursor) = part.read(&mut tx, id, view.epoch).await?;
     tx.commit().await?;
     view.log = log;
     view.live_href = (!view.row.state.is_final()).then(|| {
-        let LogCursor { epoch, seq } = cursor;
-        format!("/live/jobs/{id}?after={epoch}.{seq}")
+        if part.is_tail() {
+            let LogCursor { epoch, seq } = cursor;
+            format!("/live/jobs/{id}?after={epoch}.{seq}")
+        } else {
+            // Somebody who reads a part of the log wants to know how the job is, and is not sent the rest of it.
+            format!("/live/jobs/{id}?log=no")
+        }
     });
     Ok(job(&signed.reader(), &view))
 }
@@ -83,12 +90,15 @@ pub(super) async fn read(
     let Some(row) = row else {
         return Ok(None);
     };
+    let run = runs::read(tx, signed, &found, &events, &row.reasons).await?;
     let is_final = row.state.is_final();
     let shown = |value: &Value| {
         let text = format!("{value:#}");
         text[..text.floor_char_boundary(SHOWN_BYTES_MAX)].to_owned()
     };
     Ok(Some(JobPage {
+        run,
+        stop: runs::stop(&events),
         attempts_used: found.job.attempts,
         attempts_max: found.job.attempts_max,
         epoch: found.job.epoch,
@@ -112,11 +122,7 @@ pub(super) async fn read(
         chain,
         attempts: attempts(&found, &events, &row.reasons),
         timeline: timeline(language, &found, &events),
-        log: Log {
-            lines: Vec::new(),
-            earlier: 0,
-            raw_href: String::new(),
-        },
+        log: Log::default(),
         payload: shown(&found.payload),
         result: found.result.as_ref().map(shown),
         cancel_href: (signed.may_operate() && !is_final && row.state != JobState::Cancelling)

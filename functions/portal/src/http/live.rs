@@ -32,7 +32,7 @@ use crate::views::dead::dead_content;
 use crate::views::delivery::delivery_rows;
 use crate::views::event::event_content;
 use crate::views::fragment;
-use crate::views::job::{job_history, job_result, job_status, log_lines};
+use crate::views::job::{job_history, job_plan, job_result, job_run, job_status, log_lines};
 use crate::views::model::Reader;
 use crate::views::overview::overview_content;
 use crate::views::queues::{Which, lanes_content};
@@ -66,7 +66,8 @@ enum Topic {
     Lanes(Which, queues::After),
     Schedule(ScheduleId),
     Schedules(schedules::Before),
-    Job(JobId, LogCursor),
+    /// With the place after which lines are wanted, if any are.
+    Job(JobId, Option<LogCursor>),
     Workload(WorkloadId),
 }
 
@@ -77,6 +78,8 @@ struct Look {
     /// Lines to be added, and where the log is after them.
     lines: Option<(Markup, LogCursor)>,
     lively: bool,
+    /// There are more lines.
+    more: bool,
     /// Nothing will change any more.
     finished: bool,
 }
@@ -176,6 +179,9 @@ pub(super) async fn workload(
 pub(super) struct After {
     #[serde(default)]
     after: String,
+    /// `no`: how the job is, and no lines.
+    #[serde(default)]
+    log: String,
 }
 
 pub(super) async fn job(
@@ -183,13 +189,15 @@ pub(super) async fn job(
     signed: Signed,
     headers: HeaderMap,
     Path(id): Path<String>,
-    Query(After { after }): Query<After>,
+    Query(After { after, log }): Query<After>,
 ) -> Result<Response, Problem> {
     // The page says where its log ends; a browser that comes back knows better.
-    let cursor = last_event_id(&headers)
-        .and_then(|id| Resume::parse(id).cursor)
-        .or_else(|| parse_cursor(&after))
-        .unwrap_or_default();
+    let cursor = (log != "no").then(|| {
+        last_event_id(&headers)
+            .and_then(|id| Resume::parse(id).cursor)
+            .or_else(|| parse_cursor(&after))
+            .unwrap_or_default()
+    });
     answer(
         ctx,
         signed,
@@ -246,6 +254,7 @@ async fn answer(
         signed,
         topic,
         ready: VecDeque::new(),
+        parts: Vec::new(),
         wait: CALM,
         heard: Instant::now(),
         until: Instant::now() + LIFE_MAX,
@@ -280,6 +289,8 @@ struct Tail {
     ready: VecDeque<Bytes>,
     /// The hash of the fragments that were sent last.
     sent: Option<u64>,
+    /// The same for each of them, as far as this stream sent them.
+    parts: Vec<u64>,
     wait: Duration,
     heard: Instant,
     until: Instant,
@@ -376,9 +387,14 @@ impl Tail {
                 // After the job: what it says of the epoch holds for all lines that are read now.
                 let is_final = view.row.state.is_final();
                 let open = (!is_final).then_some(view.epoch);
-                let found = pages::log_after(&mut tx, *id, *after, LINES_MAX).await?;
+                let place = after.unwrap_or_default();
+                let found = match after {
+                    Some(after) => pages::log_after(&mut tx, *id, *after, LINES_MAX).await?,
+                    None => Vec::new(),
+                };
                 let is_all = found.len() < LINES_MAX;
-                let lines = log::next_lines(found, *after, open);
+                let lines = log::next_lines(found, place, open);
+                let more = !lines.is_empty();
                 let lines = match lines.last() {
                     Some(last) => {
                         let epochs = pages::log_epochs(&mut tx, *id, last.cursor.epoch).await?;
@@ -390,11 +406,14 @@ impl Tail {
                 Look {
                     fragments: vec![
                         ("job-status", job_status(reader, &view)),
+                        ("job-plan", job_plan(reader, &view)),
+                        ("job-run", job_run(reader, &view)),
                         ("job-history", job_history(reader, &view)),
                         ("job-result", job_result(reader, &view)),
                     ],
                     lines,
                     lively: !is_final || !is_all,
+                    more: !is_all && more,
                     finished: is_final && is_all,
                 }
             }
@@ -406,11 +425,17 @@ impl Tail {
     /// Makes messages of what differs.
     fn take(&mut self, look: Look) {
         let hash = fingerprint(look.fragments.iter().map(|(_, markup)| markup.0.as_str()));
+        // Of a page of several parts only those that changed: what somebody has opened in another stays open.
+        let parts: Vec<_> = look
+            .fragments
+            .iter()
+            .map(|(_, markup)| fingerprint(std::iter::once(markup.0.as_str())))
+            .collect();
         let mut changed = false;
         // Lines first: a page that says "succeeded" has the log that led there.
         if let Some((markup, cursor)) = look.lines {
             if let Topic::Job(_, after) = &mut self.topic {
-                *after = cursor;
+                *after = Some(cursor);
             }
             changed = true;
             let id = self.id(self.sent);
@@ -422,8 +447,11 @@ impl Tail {
             let markup: String = look
                 .fragments
                 .iter()
-                .map(|(id, markup)| fragment(id, markup).0)
+                .enumerate()
+                .filter(|(place, _)| self.parts.get(*place) != parts.get(*place))
+                .map(|(_, (id, markup))| fragment(id, markup).0)
                 .collect();
+            self.parts = parts;
             self.ready
                 .push_back(message(None, &self.id(self.sent), &markup));
         }
@@ -433,6 +461,8 @@ impl Tail {
                 .push_back(message(Some("finished"), &self.id(self.sent), ""));
         }
         self.wait = match (look.lively, changed) {
+            // What is there already is sent as fast as it is taken.
+            (true, _) if look.more => Duration::ZERO,
             (true, _) => LIVELY,
             (false, true) => CALM,
             (false, false) => (self.wait * 2).clamp(CALM, IDLE),
@@ -442,8 +472,9 @@ impl Tail {
     fn id(&self, hash: Option<u64>) -> String {
         let hash = hash.map_or_else(String::new, |hash| format!("{hash:016x}"));
         match &self.topic {
-            Topic::Job(_, LogCursor { epoch, seq }) => format!("{hash}.{epoch}.{seq}"),
-            Topic::Overview
+            Topic::Job(_, Some(LogCursor { epoch, seq })) => format!("{hash}.{epoch}.{seq}"),
+            Topic::Job(_, None)
+            | Topic::Overview
             | Topic::Dead(_)
             | Topic::Deliveries(_)
             | Topic::Event(_)

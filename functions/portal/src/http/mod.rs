@@ -16,6 +16,7 @@ mod overview;
 mod problem;
 mod queues;
 mod rows;
+mod runs;
 mod schedule_form;
 mod schedules;
 #[cfg(test)]
@@ -76,6 +77,8 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/jobs/{id}", get(jobs::page))
         .route("/jobs/{id}/log", get(log::raw))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/jobs/{id}/find", get(log::find))
+        .route("/jobs/{id}/lines", get(log::more))
         .route("/pauses", post(queues::stop))
         .route("/pauses/{id}/resume", post(queues::go_on))
         .route("/queues", get(queues::queues))

@@ -2,6 +2,7 @@
 
 mod hooks;
 mod queue;
+mod runs;
 mod schedules;
 
 use std::time::Duration;

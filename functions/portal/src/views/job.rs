@@ -9,9 +9,15 @@ use super::parts::{
     ago, chip, clock, code_block, duration, icon, moment, nothing, state_chip, tone_class,
 };
 use super::reasons;
+use super::run::stop;
+
+pub use super::run::{job_plan, job_run};
 
 /// How many lines a page keeps: what a browser still searches and scrolls without effort.
 pub const LOG_LINES_MAX: usize = 20_000;
+
+/// How many characters of them, for lines may be long.
+pub const LOG_CHARS_MAX: usize = 8 * 1024 * 1024;
 
 /// The whole page.
 #[must_use]
@@ -30,6 +36,8 @@ pub fn job(reader: &Reader, view: &JobPage) -> Markup {
             @else { a href="/" { (language.t("nav-overview")) } }
         }
         (job_status(reader, view))
+        (job_plan(reader, view))
+        (job_run(reader, view))
         (log(reader, &view.log, !view.row.state.is_final()))
         (job_history(reader, view))
         div class="columns even" {
@@ -86,6 +94,7 @@ pub fn job_status(reader: &Reader, view: &JobPage) -> Markup {
             @for reason in &row.reasons {
                 @if let Some(progress) = reasons::progress(reader, reason) { (progress) }
             }
+            @if let Some(asked) = &view.stop { (stop(reader, asked)) }
             @if !row.reasons.is_empty() {
                 div class={ "callout " (tone_class(row.state.tone())) } role="status" {
                     (icon(row.state.icon()))
@@ -115,7 +124,7 @@ pub fn job_status(reader: &Reader, view: &JobPage) -> Markup {
             @if let Some(outcome) = &view.outcome {
                 div class="callout tone-good" { (icon("check")) p { (outcome) } }
             }
-            (chain(reader, &view.chain))
+            @if !view.chain.is_empty() { (chain(reader, &view.chain)) }
             dl class="strip" {
                 div { dt { (language.t("fact-created")) } dd { (moment(view.created_at)) } }
                 div {
@@ -139,13 +148,20 @@ pub fn job_status(reader: &Reader, view: &JobPage) -> Markup {
 /// The log. It stands outside what the stream replaces: its lines are only ever added to.
 fn log(reader: &Reader, log: &Log, grows: bool) -> Markup {
     let language = reader.language;
+    let first = log.lines.first().map_or(1, |line| line.number);
     let last = log.lines.last().map_or(0, |line| line.number);
+    let whole = log.marked.is_none();
+    let grows = grows && whole;
+    let raw_href = format!("{}/log", log.href);
+    let at = |line: i64| format!("{}?line={line}#L{line}", log.href);
     html! {
         section class="panel log" aria-labelledby="log" {
-            log-view data-lines-max=(LOG_LINES_MAX) data-last=(last) data-grows=[grows.then_some("")] {
+            log-view data-lines-max=(LOG_LINES_MAX) data-chars-max=(LOG_CHARS_MAX) data-first=(first) data-last=(last)
+                data-href=(log.href) data-grows=[grows.then_some("")] data-part=[(!whole).then_some("")] {
                 header class="panel-head log-head" {
                     h2 id="log" { (language.t("log-title")) }
                     span class="log-unseen" aria-hidden="true" {}
+                    (find(reader, log))
                     div class="log-tools" {
                         @if grows {
                             button type="button" class="button small" data-log="follow" aria-pressed="false" hidden {
@@ -158,26 +174,48 @@ fn log(reader: &Reader, log: &Log, grows: bool) -> Markup {
                         button type="button" class="button small" data-log="times" aria-pressed="false" hidden {
                             (icon("waiting")) span { (language.t("log-times")) }
                         }
-                        a class="button small" href=(log.raw_href) download { (icon("download")) span { (language.t("log-raw")) } }
+                        a class="button small" href=(raw_href) download { (icon("download")) span { (language.t("log-raw")) } }
                     }
                 }
-                @if log.earlier > 0 {
-                    p class="log-earlier" {
-                        (language.with("log-earlier", &[("count", log.earlier.into())]))
-                        " "
-                        a href=(log.raw_href) download { (language.t("log-raw")) }
+                @if let Some(finding) = log.finding.as_ref().filter(|finding| finding.none) {
+                    p class="log-note" role="status" {
+                        (language.with("log-find-none", &[("text", finding.text.clone().into()), ("line", finding.from.to_string().into())]))
                     }
                 }
-                p class="log-dropped" hidden { (language.t("log-dropped")) }
+                p class="log-note log-edge" data-log="before" hidden[log.earlier == 0] {
+                    a href=(at(first - 1)) { (language.t("log-earlier")) }
+                }
                 p class="nothing log-empty" hidden[!log.lines.is_empty()] {
                     (language.t(if grows { "log-empty-yet" } else { "log-empty" }))
                 }
                 div class="log-scroll" tabindex="0" role="log" aria-live="polite" aria-relevant="additions" aria-labelledby="log" {
                     div class="log-lines wrap" { (log_lines(reader, &log.lines)) }
                 }
+                p class="log-note log-edge" data-log="after" hidden[log.later.is_none()] {
+                    a href=(at(last + 1)) { (language.t("log-later")) }
+                    " · "
+                    a class="log-to-end" href={ (log.href) "#log" } { (language.t("log-to-end")) }
+                }
                 button type="button" class="button log-more" data-log="resume" data-text=(language.t("log-new-lines")) hidden {
                     (icon("down")) span {}
                 }
+            }
+        }
+    }
+}
+
+/// A search through all of the log, on the server: a browser holds a part of it at most.
+fn find(reader: &Reader, log: &Log) -> Markup {
+    let language = reader.language;
+    let finding = log.finding.as_ref();
+    html! {
+        form class="log-find" role="search" method="get" action={ (log.href) "/find" } {
+            input type="search" name="find" maxlength="200" data-filter aria-label=(language.t("log-find")) placeholder=(language.t("log-find"))
+                value=(finding.map_or("", |finding| finding.text.as_str()));
+            @if let Some(finding) = finding { input type="hidden" name="from" value=(finding.from); }
+            button type="submit" class="button small" {
+                (icon("filter"))
+                span { (language.t(if finding.is_some() { "log-find-next" } else { "log-find-first" })) }
             }
         }
     }

@@ -25,6 +25,7 @@ mod layout;
 mod lists;
 mod parts;
 mod reasons;
+mod run;
 mod wrong;
 
 use maud::{Markup, html};

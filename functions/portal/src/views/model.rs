@@ -7,6 +7,7 @@ mod failure;
 mod job;
 mod overview;
 mod reader;
+mod run;
 mod schedule;
 mod trigger;
 mod workload;
@@ -15,10 +16,14 @@ pub use delivery::{Became, Body, DeliveryList, DeliveryPage, DeliveryRow, Header
 pub use event::{ChainKind, ChainNode, Clause, Decision, EventPage, EventRow, JobRef};
 pub use failure::Failure;
 pub use job::{
-    Attempt, AttemptOutcome, JobEvent, JobEventKind, JobPage, JobRow, JobState, Log, LogLine,
+    Attempt, AttemptOutcome, Finding, JobEvent, JobEventKind, JobPage, JobRow, JobState, Log,
+    LogLine,
 };
 pub use overview::Overview;
 pub use reader::{Count, Link, Person, Reader, Theme, Tone};
+pub use run::{
+    ArtifactRow, PlanDecision, PlanView, RunPanel, RunState, RunView, StepView, StopEnd, StopView,
+};
 pub use schedule::{FormProblem, Preview, RuleAs, ScheduleForm, ScheduleFormPage, WrongField};
 pub use trigger::{
     BindingForm, BindingFormPage, BoundRow, ConfigAs, DryRunPage, FormFault, Health, SchemeAs,

@@ -166,6 +166,78 @@ pub async fn log_place_before(
     }))
 }
 
+/// Where a search of a log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// This line has it.
+    At(LogCursor),
+    /// No line up to this one has it, and there are more.
+    NotUpTo(LogCursor),
+    /// No line has it.
+    Nowhere,
+}
+
+/// The first line after a place that has a text, whatever its case. So many lines are looked at, at most.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn log_find(
+    tx: &mut TenantTx,
+    job: JobId,
+    after: LogCursor,
+    text: &str,
+    lines_max: i64,
+) -> Result<Found, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        with looked_at as (
+            select epoch, seq, line
+            from switchyard.job_logs
+            where database_id = switchyard.current_tenant() and job_id = $1 and (epoch, seq) > ($2, $3)
+            order by epoch, seq
+            limit $5
+        )
+        (
+            select epoch as "epoch!", seq as "seq!", true as "has!", 0::bigint as "lines!"
+            from looked_at
+            where strpos(lower(line), lower($4)) > 0
+            order by epoch, seq
+            limit 1
+        )
+        union all
+        (
+            select epoch, seq, false, (select count(*) from looked_at)
+            from looked_at
+            order by epoch desc, seq desc
+            limit 1
+        )
+        order by 3 desc
+        limit 1
+        "#,
+        job.0,
+        after.epoch,
+        after.seq,
+        text,
+        lines_max
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(match row {
+        None => Found::Nowhere,
+        Some(row) => {
+            let at = LogCursor {
+                epoch: row.epoch,
+                seq: row.seq,
+            };
+            match row.has {
+                true => Found::At(at),
+                false if row.lines == lines_max => Found::NotUpTo(at),
+                false => Found::Nowhere,
+            }
+        }
+    })
+}
+
 /// The epochs of a job up to `epoch` that have lines, and how many. One look into the index for each.
 ///
 /// # Errors

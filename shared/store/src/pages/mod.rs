@@ -27,7 +27,10 @@ pub use health::{RejectedFor, SecretUsed, TriggerHealth, trigger_health};
 pub use jobs::{
     Job, JobDetail, JobEvent, attention, cancel, job, job_events, jobs, latest_jobs, workload_jobs,
 };
-pub use logs::{EpochLines, Line, LogCursor, log_after, log_before, log_epochs, log_place_before};
+pub use logs::{
+    EpochLines, Found, Line, LogCursor, log_after, log_before, log_epochs, log_find,
+    log_place_before,
+};
 pub use overview::{Overview, overview};
 pub use runs::{Run, RunStep, runs};
 pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};

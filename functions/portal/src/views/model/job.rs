@@ -5,6 +5,7 @@ use queue::reasons::Reason;
 
 use super::event::ChainNode;
 use super::reader::{Link, Tone};
+use super::run::{RunPanel, StopView};
 use crate::i18n::Key;
 use crate::log_text::LogText;
 
@@ -276,15 +277,32 @@ pub struct LogLine {
     pub text: LogText,
 }
 
-/// The end of a job's log.
-#[derive(Clone, Debug)]
+/// The end of a job's log, or a part of it.
+#[derive(Clone, Debug, Default)]
 pub struct Log {
     /// The lines, oldest first.
     pub lines: Vec<LogLine>,
     /// How many lines come before the first one shown.
     pub earlier: u64,
-    /// The whole log as text.
-    pub raw_href: String,
+    /// The number of the line that comes after the last one shown; nothing where that is the end.
+    pub later: Option<i64>,
+    /// The line that the page was opened at; nothing where it shows the end, to which lines are added.
+    pub marked: Option<i64>,
+    /// The job's page, below which the rest of the log is found.
+    pub href: String,
+    /// What was searched for.
+    pub finding: Option<Finding>,
+}
+
+/// A search of a log.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The text.
+    pub text: String,
+    /// The line after which the next one is searched.
+    pub from: i64,
+    /// There is none from there on, as far as was searched.
+    pub none: bool,
 }
 
 /// A job's page.
@@ -292,6 +310,10 @@ pub struct Log {
 pub struct JobPage {
     /// What the list shows of it.
     pub row: JobRow,
+    /// What runners did for it.
+    pub run: RunPanel,
+    /// How far it came that somebody asked it to stop.
+    pub stop: Option<StopView>,
     /// How many attempts count, and how many there may be.
     pub attempts_used: i32,
     /// How many attempts it may use.

@@ -1,0 +1,172 @@
+//! What runners did for a job, and people's word on its plan.
+
+use database::TenantTx;
+use model::JobId;
+use model::run::StepState;
+use queue::reasons::Reason;
+use serde_json::Value;
+use store::pages::{self, JobDetail, JobEvent};
+use terraform::{MaskedPlan, Report};
+
+use super::problem::Problem;
+use super::rows;
+use super::session::Signed;
+use crate::views::model::{
+    JobState, PlanDecision, PlanView, RunPanel, RunState, RunView, StepView, StopEnd, StopView,
+};
+
+/// What the database says of a job that nobody decided on.
+const NOBODY_DECIDED: &str = "rejected: nobody decided in time";
+
+/// Everything of it that the job's page shows.
+pub(super) async fn read(
+    tx: &mut TenantTx,
+    signed: &Signed,
+    found: &JobDetail,
+    events: &[JobEvent],
+    reasons: &[Reason],
+) -> Result<RunPanel, Problem> {
+    let id = found.job.id;
+    let runs = pages::runs(tx, id).await?;
+    if runs.is_empty() {
+        return Ok(RunPanel::default());
+    }
+    let report = runs.iter().find_map(|run| {
+        let said = run.report.as_ref()?.terraform.clone()?;
+        read_said::<Report>(id, said)
+    });
+    let planned = runs.iter().find_map(|run| {
+        let report = run.report.as_ref()?;
+        let plan = read_said::<MaskedPlan>(id, report.plan.clone()?)?;
+        Some((plan, report.artifacts.get("plan").cloned()))
+    });
+    let plan = planned.map(|(plan, sha256)| {
+        let decision = decision(found, events, reasons);
+        let waits = matches!(decision, PlanDecision::Waiting(_));
+        PlanView {
+            plan,
+            sha256,
+            decide_href: (waits && signed.may_operate()).then(|| format!("/jobs/{id}")),
+            decision,
+        }
+    });
+    Ok(RunPanel {
+        runs: runs.into_iter().map(one_run).collect(),
+        report,
+        plan,
+        artifacts: Vec::new(),
+    })
+}
+
+/// A runner may be of another version than we are: what it says and we cannot read is left out, and told in the log.
+fn read_said<T: serde::de::DeserializeOwned>(job: JobId, said: Value) -> Option<T> {
+    serde_json::from_value(said)
+        .inspect_err(
+            |error| tracing::warn!(job.id = %job, "what a runner said cannot be shown: {error}"),
+        )
+        .ok()
+}
+
+fn one_run(run: pages::Run) -> RunView {
+    let state = match run.state.as_str() {
+        "launching" => RunState::Launching,
+        "running" => RunState::Running,
+        "succeeded" => RunState::Succeeded,
+        "failed" => RunState::Failed,
+        "cancelled" => RunState::Cancelled,
+        _ => RunState::Lost,
+    };
+    let step = |step: pages::RunStep| StepView {
+        state: match step.state.as_str() {
+            "running" => StepState::Running,
+            "succeeded" => StepState::Succeeded,
+            "failed" => StepState::Failed,
+            "stopped" => StepState::Stopped,
+            "skipped" => StepState::Skipped,
+            _ => StepState::Waiting,
+        },
+        name: step.name,
+        exit_code: step.exit_code,
+        why: step.why,
+        started_at: step.started_at,
+        ended_at: step.ended_at,
+    };
+    RunView {
+        phase: run.phase,
+        state,
+        reason: run.reason,
+        created_at: run.created_at,
+        seen_at: run.seen_at,
+        ended_at: run.ended_at,
+        steps: run.steps.into_iter().map(step).collect(),
+        lines_dropped: run.report.map_or(0, |report| report.lines_dropped),
+    }
+}
+
+/// What became of the plan, from what is on record.
+fn decision(found: &JobDetail, events: &[JobEvent], reasons: &[Reason]) -> PlanDecision {
+    let waits = reasons.iter().find_map(|reason| match reason {
+        Reason::Approval { deadline } => Some(*deadline),
+        _ => None,
+    });
+    if let Some(deadline) = waits {
+        return PlanDecision::Waiting(deadline);
+    }
+    let decided = events.iter().rev().find_map(|event| {
+        let by = || {
+            event
+                .data
+                .get("by")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        match event.kind.as_str() {
+            "approved" => Some(PlanDecision::Approved(by(), event.at)),
+            "rejected" => Some(PlanDecision::Rejected(by(), event.at)),
+            _ => None,
+        }
+    });
+    if let Some(decided) = decided {
+        return decided;
+    }
+    match rows::state(found.job.state) {
+        JobState::Superseded => PlanDecision::Superseded,
+        JobState::Dead if found.job.reason.as_deref() == Some(NOBODY_DECIDED) => {
+            PlanDecision::Expired
+        }
+        _ => PlanDecision::NotAsked,
+    }
+}
+
+/// How far a request to stop has come, from what is on record; nothing where there was none.
+pub(super) fn stop(events: &[JobEvent]) -> Option<StopView> {
+    let asked = events
+        .iter()
+        .rposition(|event| event.kind == "cancel_requested")?;
+    let text = |event: &JobEvent, name: &str| {
+        event
+            .data
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let mut view = StopView {
+        requested: (events[asked].at, text(&events[asked], "by")),
+        heard: None,
+        end: None,
+    };
+    for event in &events[asked..] {
+        let end = match event.kind.as_str() {
+            "cancel_acknowledged" => {
+                view.heard = Some(event.at);
+                continue;
+            }
+            "cancelled" => StopEnd::Applied(text(event, "note")),
+            "cancel_cannot" => StopEnd::Cannot(text(event, "why")),
+            "cancel_too_late" => StopEnd::TooLate,
+            _ => continue,
+        };
+        view.end = Some((event.at, end));
+    }
+    Some(view)
+}

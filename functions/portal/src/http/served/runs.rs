@@ -1,0 +1,243 @@
+//! A long log in pieces, and jobs that runners work on.
+
+use std::time::Duration;
+
+use ::queue::Hold;
+use ::queue::runs::{Begun, NewRun};
+use http::StatusCode;
+use model::Role;
+use model::run::{RunEnd, RunNews, RunOver, RunReport, StepNews, StepState, Then};
+use serde_json::json;
+
+use super::{Served, Stream, served};
+
+/// The numbers of the lines in a page or a piece of one.
+fn numbers(page: &str) -> Vec<i64> {
+    let found = page.split("id=\"L").skip(1);
+    found
+        .filter_map(|rest| rest.split('"').next()?.parse().ok())
+        .collect()
+}
+
+impl Served {
+    /// Writes lines into the log of the acme's job, as one statement.
+    async fn flood(&self, epoch: i64, lines: i64) {
+        sqlx::query(
+            "insert into switchyard.job_logs (database_id, job_id, epoch, seq, stream, line, at)
+             select database_id, id, $2, n, 'stdout', case when n % 1000 = 7 then 'Needle ' else 'hay ' end || n, now() - interval '1 hour'
+             from switchyard.jobs, generate_series(1, $3::bigint) n
+             where id = $1",
+        )
+        .bind(self.acme.job.0)
+        .bind(epoch)
+        .bind(lines)
+        .execute(&self.rows)
+        .await
+        .expect("lines");
+    }
+
+    /// Lets the acme's job wait for a runner.
+    async fn begin_run(&self, then: Then) -> Hold {
+        let hold = self.claim(&self.acme).await;
+        let begun = self
+            .queue
+            .begin_run(
+                hold,
+                &NewRun {
+                    phase: "plan",
+                    launcher: "local",
+                    spec: b"sealed",
+                    handle: &json!({}),
+                    steps: &["init".to_owned(), "plan".to_owned()],
+                    start_within: Duration::from_secs(60),
+                    lease: Duration::from_secs(60),
+                    time: Duration::from_secs(600),
+                    then,
+                    retry: false,
+                },
+            )
+            .await;
+        assert_eq!(begun.expect("a run"), Begun::Waiting);
+        hold
+    }
+
+    async fn tell(&self, hold: Hold, news: RunNews) {
+        let heard = self.queue.run_news(self.acme.tenant, hold, &news).await;
+        heard.expect("an answer");
+    }
+}
+
+#[tokio::test]
+async fn any_line_of_a_long_log_has_an_address() {
+    let it = served().await;
+    let ann = it.sign_in("acme", "Ann", Role::Viewer).await;
+    let hold = it.claim(&it.acme).await;
+    it.flood(hold.epoch, 30_000).await;
+    let job = it.acme.job;
+    let (_, page) = it.get(Some(&ann), &format!("/jobs/{job}")).await;
+    let shown = numbers(&page);
+    assert_eq!(
+        (shown.first(), shown.last()),
+        (Some(&29_001), Some(&30_000))
+    );
+    let (status, page) = it.get(Some(&ann), &format!("/jobs/{job}?line=12345")).await;
+    assert_eq!(status, StatusCode::OK);
+    let shown = numbers(&page);
+    assert_eq!((shown.first(), shown.len()), (Some(&12_145), 1_000));
+    assert!(page.contains("/live/jobs/") && page.contains("?log=no"));
+    for (query, first, last) in [
+        ("before=12145", 11_645, 12_144),
+        ("from=13145", 13_145, 13_644),
+        ("from=29990", 29_990, 30_000),
+        ("before=3", 1, 2),
+    ] {
+        let (status, piece) = it
+            .get(Some(&ann), &format!("/jobs/{job}/lines?{query}"))
+            .await;
+        let shown = numbers(&piece);
+        assert_eq!(status, StatusCode::OK, "{query}");
+        assert_eq!(
+            (shown.first(), shown.last()),
+            (Some(&first), Some(&last)),
+            "{query}"
+        );
+    }
+    for odd in ["line=0", "line=-5", "line=9223372036854775807"] {
+        let (status, _) = it.get(Some(&ann), &format!("/jobs/{job}?{odd}")).await;
+        assert_eq!(status, StatusCode::OK, "{odd}");
+    }
+    let foreign = it.globex.job;
+    for path in ["lines?from=1", "find?find=x", "log"] {
+        let (status, _) = it.get(Some(&ann), &format!("/jobs/{foreign}/{path}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_found_wherever_in_the_log_it_is() {
+    let it = served().await;
+    let ann = it.sign_in("acme", "Ann", Role::Viewer).await;
+    let hold = it.claim(&it.acme).await;
+    it.flood(hold.epoch, 120_000).await;
+    let job = it.acme.job;
+    for (query, to) in [
+        ("find=needle", format!("/jobs/{job}?line=7&find=needle#L7")),
+        (
+            "find=NEEDLE&from=7",
+            format!("/jobs/{job}?line=1007&find=NEEDLE#L1007"),
+        ),
+        (
+            "find=needle+119007",
+            format!("/jobs/{job}?line=119007&find=needle+119007#L119007"),
+        ),
+        (
+            "find=nowhere%25_&from=5",
+            format!("/jobs/{job}?line=5&find=nowhere%25_&none=1"),
+        ),
+        ("find=", format!("/jobs/{job}")),
+    ] {
+        let request = super::get(Some(&ann), &format!("/jobs/{job}/find?{query}"));
+        let response = it.send(request).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{query}");
+        assert_eq!(response.headers()["location"], to.as_str(), "{query}");
+    }
+    let (_, page) = it
+        .get(
+            Some(&ann),
+            &format!("/jobs/{job}?line=5&find=%3Cb%3E&none=1"),
+        )
+        .await;
+    assert!(page.contains("“&lt;b&gt;”") && !page.contains("<b>"));
+}
+
+#[tokio::test]
+async fn a_run_is_seen_as_it_goes() {
+    let it = served().await;
+    let olga = it.sign_in("acme", "Olga", Role::Operator).await;
+    let hold = it.begin_run(Then::Approve { within_secs: 600 }).await;
+    let job = it.acme.job;
+    let path = format!("/jobs/{job}");
+    let (_, page) = it.get(Some(&olga), &path).await;
+    assert!(
+        page.contains("Starting") && page.contains(">init<"),
+        "{page}"
+    );
+    let mut stream = Stream::open(&it, &olga, &format!("/live/jobs/{job}"), None).await;
+    let step = |step, state| StepNews {
+        step,
+        state,
+        exit_code: None,
+        why: None,
+    };
+    let terraform = json!({"resources": [
+        {"address": "terraform_data.one", "action": "create", "state": "running", "output": "half way"},
+    ]});
+    let report = RunReport {
+        terraform: Some(terraform),
+        ..RunReport::default()
+    };
+    it.tell(
+        hold,
+        RunNews {
+            first: 1,
+            lines: vec![(model::LogStream::Stdout, "hello".to_owned())],
+            steps: vec![step(0, StepState::Succeeded), step(1, StepState::Running)],
+            report: Some(report),
+        },
+    )
+    .await;
+    stream.until("half way").await;
+    stream.until("hello").await;
+    let sha256 = "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9";
+    let plan = json!({
+        "changes": {"add": 1}, "complete": true,
+        "resources": [{"address": "terraform_data.one", "provider": "p", "actions": ["create"], "attributes": [
+            {"path": "input", "after": {"value": "seen"}}, {"path": "secret", "after": "sensitive"},
+        ]}],
+    });
+    let over = RunOver {
+        end: RunEnd::Succeeded,
+        reason: None,
+        report: RunReport {
+            changes: true,
+            plan: Some(plan),
+            artifacts: [("plan".to_owned(), sha256.to_owned())].into(),
+            ..RunReport::default()
+        },
+    };
+    let heard = it.queue.end_run(it.acme.tenant, hold, &over).await;
+    heard.expect("an end");
+    stream.until(&format!("/jobs/{job}/approve")).await;
+    let (_, page) = it.get(Some(&olga), &path).await;
+    assert!(
+        page.contains(sha256) && page.contains("&quot;seen&quot;"),
+        "{page}"
+    );
+    let vera = it.sign_in("acme", "Vera", Role::Viewer).await;
+    let (_, page) = it.get(Some(&vera), &path).await;
+    assert!(!page.contains("/approve"), "a viewer decides nothing");
+}
+
+#[tokio::test]
+async fn a_stop_is_seen_in_its_stages() {
+    let it = served().await;
+    let olga = it.sign_in("acme", "Olga", Role::Operator).await;
+    let hold = it.begin_run(Then::Finish).await;
+    let job = it.acme.job;
+    it.tell(hold, RunNews::default()).await;
+    let mut stream = Stream::open(&it, &olga, &format!("/live/jobs/{job}"), None).await;
+    let asked = it.post(&olga, &format!("/jobs/{job}/cancel")).await;
+    assert_eq!(asked.status(), StatusCode::SEE_OTHER);
+    stream.until("Not heard yet").await;
+    it.tell(hold, RunNews::default()).await;
+    stream.until("Not applied yet").await;
+    let over = RunOver {
+        end: RunEnd::Cancelled,
+        reason: None,
+        report: RunReport::default(),
+    };
+    let heard = it.queue.end_run(it.acme.tenant, hold, &over).await;
+    heard.expect("an end");
+    stream.until("Applied: nothing of it runs any more").await;
+    stream.until("event: finished").await;
+}

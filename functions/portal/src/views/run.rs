@@ -1,0 +1,139 @@
+//! What runners did for a job: phase and steps, terraform's resources as they change, the plan and who decides on it, what
+//! was kept, and how far a request to stop has come.
+
+mod plan;
+mod stop;
+mod terraform;
+
+use maud::{Markup, html};
+use model::run::StepState;
+
+use super::model::{ArtifactRow, JobPage, Reader, RunPanel, RunView, StepView, Tone};
+use super::parts::{ago, bytes, chip, clock, commit, duration, icon, moment, tone_class};
+use crate::i18n::Key;
+
+pub use plan::job_plan;
+pub(super) use stop::stop;
+
+/// The part with the id `job-run`, which the stream replaces.
+#[must_use]
+pub fn job_run(reader: &Reader, view: &JobPage) -> Markup {
+    let panel = &view.run;
+    html! {
+        div id="job-run" {
+            @if let Some(run) = panel.runs.first() {
+                (latest(reader, run, panel))
+                @if let Some(report) = &panel.report { (terraform::report(reader, report)) }
+                @if !panel.artifacts.is_empty() { (artifacts(reader, &panel.artifacts)) }
+            }
+        }
+    }
+}
+
+fn latest(reader: &Reader, run: &RunView, panel: &RunPanel) -> Markup {
+    let language = reader.language;
+    html! {
+        section class="panel padded run" aria-labelledby="run" {
+            header class="panel-head flush" {
+                h2 id="run" { (language.t("run-title")) " " code { (run.phase) } }
+                (chip(run.state.tone(), run.state.icon(), &language.key(run.state.label())))
+                @match (run.ended_at, run.seen_at) {
+                    (Some(ended), _) => span class="quiet" { (duration(language, ended - run.created_at)) },
+                    (None, Some(seen)) => span class="quiet" { (language.rich("run-heard", &[("when", ago(reader, seen))])) },
+                    (None, None) => span class="quiet" { (language.t("run-not-heard")) },
+                }
+            }
+            @if let Some(reason) = &run.reason { p class="row-error" { (reason) } }
+            @if !run.steps.is_empty() {
+                ol class="steps" { @for step in &run.steps { (one_step(reader, step)) } }
+            }
+            @if run.lines_dropped > 0 {
+                p class="hint" { (language.with("run-lines-dropped", &[("count", run.lines_dropped.into())])) }
+            }
+            @if panel.runs.len() > 1 {
+                details class="more" {
+                    summary { (language.t("run-earlier")) }
+                    ul class="plain-list" {
+                        @for run in &panel.runs[1..] {
+                            li {
+                                (moment(run.created_at)) " " code { (run.phase) } " "
+                                (chip(run.state.tone(), run.state.icon(), &language.key(run.state.label())))
+                                @if let Some(reason) = &run.reason { " " span class="quiet" { (reason) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn one_step(reader: &Reader, step: &StepView) -> Markup {
+    let language = reader.language;
+    let (tone, symbol, label) = look_of(step.state);
+    html! {
+        li class=(tone_class(tone)) {
+            span class="step-mark" { (icon(symbol)) }
+            span class="step-name" { (step.name) }
+            span class="quiet" {
+                (language.key(label))
+                @match (step.started_at, step.ended_at) {
+                    (Some(start), Some(end)) => { " · " (duration(language, end - start)) },
+                    (Some(start), None) => { " · " (ago(reader, start)) },
+                    (None, _) => {},
+                }
+                @if let Some(code) = step.exit_code.filter(|code| *code != 0) {
+                    " · " (language.with("run-exit-code", &[("code", code.to_string().into())]))
+                }
+            }
+            @if let Some(why) = &step.why { p class="row-error" { (why) } }
+        }
+    }
+}
+
+const fn look_of(state: StepState) -> (Tone, &'static str, Key) {
+    match state {
+        StepState::Waiting => (Tone::Waiting, "queued", Key("step-waiting")),
+        StepState::Running => (Tone::Active, "running", Key("step-running")),
+        StepState::Succeeded => (Tone::Good, "check", Key("step-succeeded")),
+        StepState::Failed => (Tone::Bad, "cross", Key("step-failed")),
+        StepState::Stopped => (Tone::Quiet, "stopped", Key("step-stopped")),
+        StepState::Skipped => (Tone::Quiet, "minus", Key("step-skipped")),
+    }
+}
+
+fn artifacts(reader: &Reader, rows: &[ArtifactRow]) -> Markup {
+    let language = reader.language;
+    html! {
+        section class="panel" aria-labelledby="artifacts" {
+            header class="panel-head" { h2 id="artifacts" { (language.t("artifacts-title")) } }
+            table class="rows" {
+                caption class="unseen" { (language.t("artifacts-title")) }
+                thead {
+                    tr {
+                        th scope="col" { (language.t("artifact-name")) }
+                        th scope="col" { (language.t("artifact-size")) }
+                        th scope="col" { (language.t("artifact-sha256")) }
+                        th scope="col" { (language.t("artifact-at")) }
+                    }
+                }
+                tbody {
+                    @for row in rows {
+                        tr data-row {
+                            td class="lead" {
+                                @match &row.href {
+                                    Some(href) => a class="row-link" href=(href) download { (row.name) },
+                                    None => (row.name),
+                                }
+                                @if row.sealed { " " span class="quiet" title=(language.t("artifact-sealed")) { (icon("lock")) (language.t("artifact-sealed-short")) } }
+                            }
+                            td data-label=(language.t("artifact-size")) { (bytes(language, row.bytes)) }
+                            td data-label=(language.t("artifact-sha256")) { (commit(&row.sha256)) }
+                            td data-label=(language.t("artifact-at")) { (clock(row.at)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
