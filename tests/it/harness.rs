@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub(crate) use chaos::{Answer, Seen, Wire, pass_on};
 pub(crate) use database::{Database, Site};
-pub(crate) use machine::Machine;
+pub(crate) use machine::{Machine, free_port};
 pub(crate) use process::Process;
 pub(crate) use repository::Repository;
 pub(crate) use sender::{Push, Sender, client};

@@ -19,6 +19,7 @@ mod registration;
 mod reversed;
 mod runtime;
 mod senders;
+mod shell;
 mod tidy;
 mod upstream;
 mod watchers;

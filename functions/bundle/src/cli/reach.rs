@@ -144,7 +144,7 @@ impl Client {
             .with_context(|| format!("{} answered {status}", self.base))?;
         let value = serde_json::from_slice(&bytes);
         if !status.is_success() {
-            return Err(refused(&self.base, status, value.ok()));
+            return Err(refused(&self.base, status, value.ok().as_ref()));
         }
         value.map_err(|_| {
             anyhow!(
@@ -177,11 +177,8 @@ impl Client {
         let bytes = read_capped(response, ANSWER_BYTES_MAX)
             .await
             .unwrap_or_default();
-        Err(refused(
-            &self.base,
-            status,
-            serde_json::from_slice(&bytes).ok(),
-        ))
+        let document: Option<Value> = serde_json::from_slice(&bytes).ok();
+        Err(refused(&self.base, status, document.as_ref()))
     }
 
     async fn send(
@@ -221,9 +218,9 @@ impl Client {
 #[error("{0}")]
 pub(crate) struct Passing(String);
 
-fn refused(base: &Url, status: StatusCode, document: Option<Value>) -> anyhow::Error {
+fn refused(base: &Url, status: StatusCode, document: Option<&Value>) -> anyhow::Error {
     let text = |name: &str| {
-        let value = document.as_ref().and_then(|document| document.get(name));
+        let value = document.and_then(|document| document.get(name));
         value.and_then(Value::as_str).map(str::to_owned)
     };
     let told = match (text("title"), text("detail")) {
@@ -325,7 +322,7 @@ mod tests {
     fn what_may_pass_is_told_from_what_does_not() {
         let base = Url::parse("http://localhost:1/api/").expect("a URL");
         let document = json!({"title": "Not found", "detail": "there is none"});
-        let error = refused(&base, StatusCode::NOT_FOUND, Some(document.clone()));
+        let error = refused(&base, StatusCode::NOT_FOUND, Some(&document));
         assert!(!error.is::<Passing>());
         assert_eq!(error.to_string(), "Not found: there is none");
         for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_GATEWAY] {
