@@ -4,6 +4,7 @@
 mod demo;
 mod driver;
 mod hooks_walk;
+mod log_walk;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod database;
+mod installation;
 mod machine;
 mod process;
 mod repository;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 pub(crate) use chaos::{Answer, Seen, Wire, pass_on};
 pub(crate) use database::{Database, Site};
+pub(crate) use installation::Installation;
 pub(crate) use machine::{Machine, free_port};
 pub(crate) use process::Process;
 pub(crate) use repository::Repository;

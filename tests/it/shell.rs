@@ -1,88 +1,14 @@
 //! Jobs from a shell: started, followed through a restart of everything, stopped; and what a program reads of it.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use host::Env;
 use serde_json::Value;
-use sqlx::PgPool;
-use testkit::TestDb;
 
-use crate::harness::{Process, free_port, until};
+use crate::harness::{Installation, until};
 
 /// How long anything may take, on a busy machine.
 const SIGHT_MAX: Duration = Duration::from_secs(60);
-
-/// An installation on a database that the test writes to as well.
-struct Installation {
-    up: Process,
-    db: TestDb,
-    rows: PgPool,
-    folder: tempfile::TempDir,
-    port: String,
-}
-
-impl Installation {
-    async fn new() -> Self {
-        let db = testkit::database().await;
-        let rows = db.pool(None).await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let port = free_port().to_string();
-        let mut it = Self {
-            up: Self::up(&db, folder.path(), &port),
-            db,
-            rows,
-            folder,
-            port,
-        };
-        it.up.says("Ctrl-C ends it").await;
-        it
-    }
-
-    fn up(db: &TestDb, folder: &Path, port: &str) -> Process {
-        let data = folder.to_str().expect("our folders are text");
-        let url = ("DATABASE_URL".to_owned(), db.owner_url().to_owned());
-        let arguments = ["up", "--port", port, "--data-dir", data];
-        Process::start(&folder.join("up.log"), &arguments, [url])
-    }
-
-    /// A command beside it, as the same account gives it.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let own = Env::of_process();
-        let mut command = Command::new(Process::program());
-        command
-            .args(arguments)
-            .arg("--data-dir")
-            .arg(self.folder.path())
-            .env_clear()
-            .env("PATH", own.get("PATH").unwrap_or_default())
-            .env("DATABASE_URL", self.db.owner_url())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments)
-            .output()
-            .expect("the program starts")
-    }
-
-    async fn print(&self, job: i64, from: i64, to: i64) {
-        sqlx::query(
-            "insert into switchyard.job_logs (database_id, job_id, epoch, seq, stream, line)
-             select database_id, id, 1, n, 'stdout', 'line ' || n
-             from switchyard.jobs, generate_series($2::bigint, $3::bigint) n
-             where id = $1",
-        )
-        .bind(job)
-        .bind(from)
-        .bind(to)
-        .execute(&self.rows)
-        .await
-        .expect("lines");
-    }
-}
 
 fn text(output: &Output) -> String {
     format!(
@@ -100,8 +26,8 @@ async fn a_log_is_followed_through_a_restart_and_ends_as_its_job_does() {
     let id = String::from_utf8_lossy(&started.stdout).trim().to_owned();
     let job: i64 = id.parse().expect("a number");
 
-    it.print(job, 1, 2_000).await;
-    let printed = it.folder.path().join("followed");
+    it.print(job, "line ", 1, 2_000).await;
+    let printed = it.folder().join("followed");
     let file = std::fs::File::create(&printed).expect("our folder");
     let mut following = it
         .command(&["logs", "-f", &id])
@@ -117,10 +43,9 @@ async fn a_log_is_followed_through_a_restart_and_ends_as_its_job_does() {
         (lines() >= 2_000).then_some(())
     })
     .await;
-    it.up.kill();
-    it.print(job, 2_001, 4_000).await;
-    it.up = Installation::up(&it.db, it.folder.path(), &it.port);
-    it.up.says("Ctrl-C ends it").await;
+    it.kill();
+    it.print(job, "line ", 2_001, 4_000).await;
+    it.start_again().await;
     until("the lines after the restart", SIGHT_MAX, || async {
         (lines() >= 4_000).then_some(())
     })
@@ -163,12 +88,12 @@ async fn a_log_is_followed_through_a_restart_and_ends_as_its_job_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_started_or_found_is_said() {
     let it = Installation::new().await;
-    let missing = it.folder.path().join("nothing-here");
+    let missing = it.folder().join("nothing-here");
     let missing = missing.to_str().expect("our folders are text");
     for (arguments, code, words) in [
-        (vec!["logs", "999999"], 1, "Not found"),
-        (vec!["cancel", "999999"], 1, "Not found"),
-        (vec!["logs", "-f", "999999"], 1, "Not found"),
+        (vec!["logs", "999999"], 1, "there is no such thing"),
+        (vec!["cancel", "999999"], 1, "there is no such thing"),
+        (vec!["logs", "-f", "999999"], 1, "there is no such thing"),
         (vec!["logs", "x"], 2, "x"),
         (vec!["run", "terraform"], 78, "./dir"),
         (vec!["run", "terraform", missing], 1, "nothing-here"),
@@ -182,7 +107,7 @@ async fn what_cannot_be_started_or_found_is_said() {
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
     let tenants: i64 = sqlx::query_scalar("select count(*) from switchyard.tenants")
-        .fetch_one(&it.rows)
+        .fetch_one(it.rows())
         .await
         .expect("a count");
     assert_eq!(tenants, 1, "a misspelt tenant is not made");

@@ -279,7 +279,6 @@ impl Drop for Machine {
 }
 
 /// A port that nobody has. Kept over restarts, so that senders find the machine again.
-/// A port that nobody listens on now.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     listener.local_addr().expect("it listens").port()

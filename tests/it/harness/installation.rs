@@ -1,0 +1,125 @@
+//! `switchyard up` on a database that the test writes to as well.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use host::Env;
+use sqlx::PgPool;
+use testkit::TestDb;
+
+use super::{Process, free_port};
+
+/// An installation on a database that the test writes to as well.
+pub(crate) struct Installation {
+    up: Process,
+    db: TestDb,
+    rows: PgPool,
+    folder: tempfile::TempDir,
+    port: String,
+}
+
+impl Installation {
+    /// Started, with nothing in it but its first tenant.
+    pub(crate) async fn new() -> Self {
+        let db = testkit::database().await;
+        let rows = db.pool(None).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port().to_string();
+        let mut it = Self {
+            up: Self::up(&db, folder.path(), &port),
+            db,
+            rows,
+            folder,
+            port,
+        };
+        it.up.says("Ctrl-C ends it").await;
+        it
+    }
+
+    /// `kill -9` of all of it but the database.
+    pub(crate) fn kill(&mut self) {
+        self.up.kill();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) async fn start_again(&mut self) {
+        self.up = Self::up(&self.db, self.folder.path(), &self.port);
+        self.up.says("Ctrl-C ends it").await;
+    }
+
+    /// Its folder, which goes away with it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its database, as the owner sees it.
+    pub(crate) fn rows(&self) -> &PgPool {
+        &self.rows
+    }
+
+    /// A page of the portal.
+    pub(crate) fn portal(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    /// The link that was printed at the start.
+    pub(crate) async fn sign_in_link(&mut self) -> String {
+        let line = self.up.says("/sign-in?token=").await;
+        let mut words = line.split_whitespace();
+        let link = words.find(|word| word.starts_with("http"));
+        link.expect("a link").to_owned()
+    }
+
+    /// Starts a job that nobody works on, and returns its number.
+    pub(crate) fn idle_job(&self) -> i64 {
+        let started = self.run(&["run", "nobodys", "--detach"]);
+        let id = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        id.parse().expect("a number")
+    }
+
+    fn up(db: &TestDb, folder: &Path, port: &str) -> Process {
+        let data = folder.to_str().expect("our folders are text");
+        let url = ("DATABASE_URL".to_owned(), db.owner_url().to_owned());
+        let arguments = ["up", "--port", port, "--data-dir", data];
+        Process::start(&folder.join("up.log"), &arguments, [url])
+    }
+
+    /// A command beside it, as the same account gives it.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let own = Env::of_process();
+        let mut command = Command::new(Process::program());
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.folder.path())
+            .env_clear()
+            .env("PATH", own.get("PATH").unwrap_or_default())
+            .env("DATABASE_URL", self.db.owner_url())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command beside it to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments)
+            .output()
+            .expect("the program starts")
+    }
+
+    /// Writes lines into a job's log, a text with their numbers behind it.
+    pub(crate) async fn print(&self, job: i64, text: &str, from: i64, to: i64) {
+        sqlx::query(
+            "insert into switchyard.job_logs (database_id, job_id, epoch, seq, stream, line)
+             select database_id, id, 1, n, 'stdout', $4 || n
+             from switchyard.jobs, generate_series($2::bigint, $3::bigint) n
+             where id = $1",
+        )
+        .bind(job)
+        .bind(from)
+        .bind(to)
+        .bind(text)
+        .execute(&self.rows)
+        .await
+        .expect("lines");
+    }
+}
