@@ -112,8 +112,6 @@ async fn a_log_of_a_million_lines_stays_light_in_a_browser() {
 
     // A search goes through all of it.
     browser.go(&page).await;
-    browser
-        .await;
     browser.write(".log-find input", "m 987654").await;
     browser.click(".log-find button").await;
     holds(
