@@ -1,0 +1,136 @@
+//! What people say when they start a run: the payload of each kind of task, its JSON Schema, a sample, and what is refused.
+//!
+//! Pure: the API and the portal ask before a job is added, the task asks again before it believes its job.
+
+mod environment;
+mod files;
+pub mod terraform;
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use environment::{ENVIRONMENT_BYTES_MAX, check_environment, is_secret_name};
+pub use files::{Files, check_files, check_folder};
+
+/// A kind of task whose work a runner does.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// The task's name.
+    pub name: &'static str,
+    /// For people.
+    pub title: &'static str,
+    /// What its payload is, as JSON Schema (2020-12).
+    pub schema: fn() -> Value,
+    /// A payload that works.
+    pub sample: fn() -> Value,
+    /// What is wrong with a payload, as far as it can be said without a look at anything else.
+    pub check: fn(&Value) -> Result<(), Refused>,
+    /// The key that a job with this payload has unless somebody says another: of those with the same key the newest counts.
+    pub key: fn(&Value) -> Option<String>,
+}
+
+/// The kinds, by name.
+#[must_use]
+pub fn kinds() -> &'static [Kind] {
+    KINDS
+}
+
+/// The kind of a task, if it is one of these.
+#[must_use]
+pub fn kind(task: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == task)
+}
+
+const KINDS: &[Kind] = &[terraform::KIND];
+
+/// One thing that is wrong with a payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wrong {
+    /// Where: `variables.cidr`.
+    pub field: String,
+    /// What, and what would be right.
+    pub problem: String,
+}
+
+/// Why a payload is refused: everything that was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Refused(pub Vec<Wrong>);
+
+impl Refused {
+    /// One more.
+    pub fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(Wrong {
+            field: field.into(),
+            problem: problem.into(),
+        });
+    }
+
+    /// Whether nothing was found.
+    ///
+    /// # Errors
+    /// With what was.
+    pub fn nothing(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Wrong { field, problem }) in self.0.iter().enumerate() {
+            let before = if at == 0 { "" } else { "; " };
+            write!(f, "{before}{field}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A payload as its kind's type.
+///
+/// # Errors
+/// With the place that is not as it should be.
+pub fn read<T: DeserializeOwned>(payload: &Value) -> Result<T, Refused> {
+    serde_path_to_error::deserialize(payload).map_err(|error| {
+        let mut refused = Refused::default();
+        let field = match error.path().to_string() {
+            whole if whole == "." => "payload".to_owned(),
+            path => path,
+        };
+        refused.add(field, error.into_inner().to_string());
+        refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sample_is_good_by_its_schema_and_by_its_kind() {
+        for kind in kinds() {
+            let schema = jsonschema::validator_for(&(kind.schema)()).expect("a schema");
+            let sample = (kind.sample)();
+            if let Err(error) = schema.validate(&sample) {
+                panic!("{}: {error}", kind.name);
+            }
+            (kind.check)(&sample).expect("a good sample");
+            assert!((kind.key)(&sample).is_some_and(|key| key.len() <= 255));
+        }
+    }
+
+    #[test]
+    fn kinds_are_in_order_and_found_by_name() {
+        assert!(kinds().is_sorted_by_key(|kind| kind.name));
+        for kind in kinds() {
+            assert_eq!(
+                super::kind(kind.name).map(|kind| kind.title),
+                Some(kind.title)
+            );
+        }
+        assert!(super::kind("task-unheard-of").is_none());
+    }
+}
