@@ -14,7 +14,7 @@ mod serve;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use blobs::{BlobPath, Blobs};
+use blobs::BlobPath;
 use host::{Ctx, Function, Kind, SettingsError};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -33,7 +33,8 @@ pub const FUNCTION: Function = Function {
     kind: Kind::Service,
     routes: |env| {
         let settings: Settings = env.parse()?;
-        let blobs = Blobs::open(&settings.blobs_url)
+        let blobs = env
+            .open_blobs(&settings.blobs_url)
             .map_err(|error| SettingsError::wrong("BLOBS_URL", error))?;
         let sites = Sites::new(blobs);
         let said = Said::new();

@@ -4,14 +4,18 @@
 //! staged beside their place, synced, renamed, and the folder is synced too; a reader sees the whole blob or none.
 //! Nothing here is a pointer to what is live: that is a row in the database.
 
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+mod bucket;
 mod path;
 pub mod site;
+mod writer;
 
 use std::{
     fmt, fs,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,11 +23,12 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
     GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    local::LocalFileSystem, prefix::PrefixStore,
+    local::LocalFileSystem, prefix::PrefixStore, signer::Signer,
 };
 use url::Url;
 
 pub use path::{BlobPath, BlobPathError, PATH_BYTES_MAX};
+pub use writer::BlobWriter;
 
 /// How many blobs [`Blobs::delete_prefix`] lists before it deletes them.
 const DELETE_BATCH: usize = 1000;
@@ -32,6 +37,8 @@ const DELETE_BATCH: usize = 1000;
 #[derive(Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// Of a bucket: signs requests that others make, and where our blobs begin in it.
+    signer: Option<(Arc<dyn Signer>, object_store::path::Path)>,
 }
 
 /// Why a place for blobs could not be opened.
@@ -135,12 +142,13 @@ pub enum Put {
 impl Blobs {
     /// Opens a folder (a path, or `file:///…`; made if missing, for its owner only) or a bucket by URL.
     ///
-    /// A bucket's credentials are those of its surroundings (a workload identity); see [`Blobs::open_with`].
+    /// A bucket's credentials are those that the machine gives to whoever runs on it; see [`Blobs::open_with`].
     pub fn open(place: &str) -> Result<Self, OpenError> {
         Self::open_with(place, std::iter::empty())
     }
 
-    /// Opens a place with `object_store`'s settings by name (`aws_region`, `aws_access_key_id` …). A folder has none.
+    /// Opens a place with `object_store`'s settings by name (`aws_region`, `AWS_ACCESS_KEY_ID` …), whatever their case. Those of
+    /// another kind of store are passed over; a folder has none.
     pub fn open_with(
         place: &str,
         settings: impl IntoIterator<Item = (String, String)>,
@@ -175,14 +183,21 @@ impl Blobs {
                 feature,
             });
         }
-        let (store, prefix) =
-            object_store::parse_url_opts(&url, settings).map_err(|source| OpenError::Store {
+        #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+        return bucket::open(&url, settings)
+            .map_err(|source| OpenError::Store {
                 place: place.to_owned(),
                 source,
-            })?;
-        Ok(Self {
-            store: Arc::new(PrefixStore::new(store, prefix)),
-        })
+            })
+            .map(|bucket| Self {
+                store: Arc::new(PrefixStore::new(bucket.store, bucket.prefix.clone())),
+                signer: Some((bucket.signer, bucket.prefix)),
+            });
+        #[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp")))]
+        {
+            drop(settings.into_iter());
+            unreachable!("without these features no bucket is built in, which was said above")
+        }
     }
 
     fn folder(folder: &Path) -> Result<Self, OpenError> {
@@ -199,6 +214,7 @@ impl Blobs {
             // Without fsync a rename may reach the disk before the bytes do, and a crash would leave an empty blob
             // behind an acknowledged write.
             store: Arc::new(store.with_fsync(true).with_automatic_cleanup(true)),
+            signer: None,
         })
     }
 
@@ -223,6 +239,24 @@ impl Blobs {
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Present),
             Err(source) => Err(failed("write", path)(source)),
         }
+    }
+
+    /// A URL to which anybody may PUT this blob for so long. Nothing where the place is a folder, which no URL leads to.
+    pub async fn presigned_put(
+        &self,
+        path: &BlobPath,
+        good_for: Duration,
+    ) -> Result<Option<Url>, BlobError> {
+        let Some((signer, prefix)) = &self.signer else {
+            return Ok(None);
+        };
+        let inside = path.to_store();
+        let whole = object_store::path::Path::from_iter(prefix.parts().chain(inside.parts()));
+        let url = signer
+            .signed_url(object_store::signer::Method::PUT, &whole, good_for)
+            .await
+            .map_err(failed("sign a URL for", path))?;
+        Ok(Some(url))
     }
 
     /// Opens a blob for reading; `None` when there is none.
@@ -282,6 +316,14 @@ impl Blobs {
             .boxed()
     }
 
+    /// Removes a blob. One that is already gone is not an error.
+    pub async fn delete(&self, path: &BlobPath) -> Result<(), BlobError> {
+        match self.store.delete(&path.to_store()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(failed("delete", path)(source)),
+        }
+    }
+
     /// Removes up to `limit` blobs under `prefix`. Safe to repeat and to run twice at once; a blob that is already
     /// gone is not an error.
     pub async fn delete_prefix(
@@ -297,10 +339,8 @@ impl Blobs {
             let more = found.len() > batch;
             found.truncate(batch);
             for blob in &found {
-                match self.store.delete(&blob.path.to_store()).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => count += 1,
-                    Err(source) => return Err(failed("delete", &blob.path)(source)),
-                }
+                self.delete(&blob.path).await?;
+                count += 1;
             }
             if !more || count >= limit {
                 return Ok(Deleted { count, more });

@@ -231,7 +231,11 @@ impl Ctx {
                 Ok(Keyring::from_base64(&SecretString::from(text))?)
             })
             .transpose()?;
-        let blobs = settings.blobs_url.as_deref().map(Blobs::open).transpose()?;
+        let blobs = settings
+            .blobs_url
+            .as_deref()
+            .map(|place| env.open_blobs(place))
+            .transpose()?;
         let proxies = Proxies::new(settings.trusted_proxies.as_deref())
             .map_err(|error| SettingsError::wrong("TRUSTED_PROXIES", error))?;
         let peer_header = settings

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use blobs::{Blobs, OpenError};
 use serde::de::DeserializeOwned;
+
+/// What settings of buckets begin with, as their vendors' own programs read them: `AWS_REGION`, `AWS_ALLOW_HTTP` ….
+const BUCKET_SETTINGS: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
 /// A function's settings by name: the process's environment on a cluster, the manifest's `env:` on one machine. Only the
 /// host reads the process's environment, so that two functions in one process can have different settings.
@@ -105,6 +109,21 @@ impl Env {
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.values.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Opens a place for files: a folder, or a bucket by URL with the settings whose names begin with `AWS_`, `AZURE_` or
+    /// `GOOGLE_`.
+    ///
+    /// # Errors
+    /// When it is no such place, or the settings are not enough.
+    pub fn open_blobs(&self, place: &str) -> Result<Blobs, OpenError> {
+        let settings = self
+            .iter()
+            .filter(|(name, value)| {
+                !value.is_empty() && BUCKET_SETTINGS.iter().any(|begin| name.starts_with(begin))
+            })
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Blobs::open_with(place, settings)
     }
 
     /// All settings.
