@@ -1,4 +1,4 @@
-//! Compiles the migrations in anew when one is added; the macro by itself notices only those it already knows.
+//! Rebuilds this crate when a migration is added, which the macro that embeds them cannot notice by itself.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations");

@@ -6,6 +6,7 @@
 //! the header, never the cookie alone, and a role. Whatever goes wrong is one of the few problem documents of [`Problem`]
 //! (RFC 9457). `GET /openapi.json` describes all of it.
 
+mod artifacts;
 mod asked;
 mod bindings;
 mod credentials;
@@ -58,7 +59,15 @@ const REVISIONS_MAX: usize = 20;
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It signs cursors.
     env.require("MASTER_KEY_FILE")?;
+    // Where artifacts are.
+    env.require("BLOBS_URL")?;
     let router: Router<Ctx> = Router::new()
+        .route("/artifacts", get(artifacts::list))
+        .route(
+            "/artifacts/{id}",
+            get(artifacts::show).delete(artifacts::remove),
+        )
+        .route("/artifacts/{id}/content", get(artifacts::content))
         .route(
             "/bindings/{id}",
             get(bindings::show)
@@ -94,6 +103,8 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         )
         .route("/jobs", get(jobs::list).post(jobs::create))
         .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/artifacts", get(artifacts::of_job))
+        .route("/jobs/{id}/artifacts/{name}", put(artifacts::bring_to_job))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/log", get(job_log::read))
         .route("/jobs/{id}/runs", get(jobs::runs))
@@ -156,6 +167,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/schedules/{id}/pause", post(schedules::pause))
         .route("/schedules/{id}/resume", post(schedules::resume))
         .route("/schedules/{id}/run", post(schedules::run))
+        .route("/shelf/{name}", put(artifacts::bring_to_shelf))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{name}", get(tasks::show))
         .route("/tasks/{name}/cap", put(tasks::cap))

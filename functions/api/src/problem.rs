@@ -25,6 +25,8 @@ pub(crate) enum Problem {
     Conflict(String),
     /// The body is larger than any that is needed.
     TooLarge,
+    /// A file is larger than it may be.
+    TooMuch(String),
     /// The body is not said to be JSON.
     NotJson,
     /// The body says what cannot be.
@@ -37,6 +39,8 @@ pub(crate) enum Problem {
     Unavailable,
     /// Another function does not answer.
     Unreached,
+    /// The store of files does not answer, or takes nothing.
+    StoreAway,
     /// An error of ours.
     Internal,
 }
@@ -57,6 +61,15 @@ impl Problem {
         Self::Unreached
     }
 
+    /// The store of files does not do what it should; it is logged here.
+    pub(crate) fn store_away(error: impl Error + 'static) -> Self {
+        tracing::error!(
+            error = &error as &dyn Error,
+            "the store of files does not do what it should"
+        );
+        Self::StoreAway
+    }
+
     /// The last word of its type.
     pub(crate) const fn slug(&self) -> &'static str {
         match self {
@@ -65,13 +78,14 @@ impl Problem {
             Self::Forbidden(_) => "forbidden",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Conflict(_) => "conflict",
-            Self::TooLarge => "too-large",
+            Self::TooLarge | Self::TooMuch(_) => "too-large",
             Self::NotJson => "not-json",
             Self::BadBody(_) => "bad-body",
             Self::BadCursor => "bad-cursor",
             Self::BadQuery(_) => "bad-query",
             Self::Unavailable => "unavailable",
             Self::Unreached => "unreached",
+            Self::StoreAway => "store-unavailable",
             Self::Internal => "internal",
         }
     }
@@ -83,11 +97,13 @@ impl Problem {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::TooMuch(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadCursor => StatusCode::BAD_REQUEST,
             Self::BadQuery(_) | Self::BadBody(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable | Self::Unreached => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Unreached | Self::StoreAway => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -99,13 +115,14 @@ impl Problem {
             Self::Forbidden(_) => "this is not yours to do",
             Self::MethodNotAllowed => "this is not done here",
             Self::Conflict(_) => "something stands against it",
-            Self::TooLarge => "the body is too large",
+            Self::TooLarge | Self::TooMuch(_) => "the body is too large",
             Self::NotJson => "the body is not JSON",
             Self::BadBody(_) => "the body is wrong",
             Self::BadCursor => "the cursor is not one of this list",
             Self::BadQuery(_) => "the query is wrong",
             Self::Unavailable => "the database does not answer",
             Self::Unreached => "another function does not answer",
+            Self::StoreAway => "the store of files does not answer",
             Self::Internal => "an error of ours",
         }
     }
@@ -127,11 +144,13 @@ impl Problem {
             Self::BadQuery(detail)
             | Self::Forbidden(detail)
             | Self::Conflict(detail)
+            | Self::TooMuch(detail)
             | Self::BadBody(detail) => return detail,
             Self::Unavailable => "ask again in a while",
             Self::Unreached => {
                 "whether it did what was asked is not known: look, and ask again in a while"
             }
+            Self::StoreAway => "nothing was kept or lost; ask again in a while",
             Self::Internal => "it was recorded",
         }
         .to_owned()
@@ -171,7 +190,7 @@ impl From<queue::RuleError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let retry = matches!(self, Self::Unavailable | Self::Unreached);
+        let retry = matches!(self, Self::Unavailable | Self::Unreached | Self::StoreAway);
         let sign_in = matches!(self, Self::Unauthorized);
         let document = json!({
             "type": format!("urn:switchyard:problem:{}", self.slug()),

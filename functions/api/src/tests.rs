@@ -10,12 +10,13 @@ use sqlx::PgPool;
 use store::inbox::{Accepted, NewDelivery, NewEvent, NewKey};
 use store::people::{self, Token};
 use store::{Keyring, Store, setup};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use testkit::TestDb;
 use tower::ServiceExt as _;
 
 use super::*;
 
+mod artifacts;
 mod deliveries;
 mod executors;
 mod jobs;
@@ -30,7 +31,9 @@ struct Served {
     rows: PgPool,
     acme: Tenant,
     umbra: Tenant,
-    // Both go away when the test is over.
+    /// Where artifacts are.
+    folder: TempDir,
+    // They go away when the test is over.
     _key: NamedTempFile,
     _db: TestDb,
 }
@@ -53,7 +56,9 @@ async fn served() -> Served {
     let umbra = tenant(&db, &rows, &keyring, "umbra").await;
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), key.expose_secret()).expect("a file");
+    let folder = tempfile::tempdir().expect("a folder");
     let env = Env::default()
+        .with("BLOBS_URL", folder.path().to_str().expect("a path"))
         .with("DATABASE_URL", db.owner_url())
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
         .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
@@ -67,6 +72,7 @@ async fn served() -> Served {
         rows,
         acme,
         umbra,
+        folder,
         _key: file,
         _db: db,
     }
@@ -416,7 +422,8 @@ async fn a_wrong_query_is_refused() {
         let answer = it.get(&it.acme.token, path).await;
         assert_eq!(problem(&answer), (404, "not-found"), "{path}");
     }
-    let post = Request::post("/jobs").header("authorization", format!("Bearer {}", it.acme.token));
+    let post =
+        Request::post("/deliveries").header("authorization", format!("Bearer {}", it.acme.token));
     assert_eq!(problem(&it.ask(post).await), (405, "method-not-allowed"));
 }
 
@@ -535,12 +542,14 @@ async fn the_description_names_what_there_is() {
         Problem::MethodNotAllowed,
         Problem::Conflict(String::new()),
         Problem::TooLarge,
+        Problem::TooMuch(String::new()),
         Problem::NotJson,
         Problem::BadBody(String::new()),
         Problem::BadCursor,
         Problem::BadQuery(String::new()),
         Problem::Unavailable,
         Problem::Unreached,
+        Problem::StoreAway,
         Problem::Internal,
     ] {
         let ty = json!(format!("urn:switchyard:problem:{}", problem.slug()));
@@ -580,6 +589,7 @@ async fn a_database_that_is_down_is_said_to_be() {
             format!("postgres://nobody@127.0.0.1:{port}/none"),
         )
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "1")
+        .with("BLOBS_URL", "/nowhere/at/all")
         .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
     let env = with_functions(env);
     let resources = Resources::new().expect("an HTTP client");

@@ -13,7 +13,10 @@
 //!
 //! Without a token it is 401, and with neither header a health check. While the database is away the request is held for
 //! [`TRY_FOR`], then 503: saying it again is always safe.
+//!
+//! Runners of ours, which do what takes longer than a request, speak at the paths beside it ([`run`]).
 
+mod run;
 mod settings;
 mod told;
 
@@ -43,11 +46,17 @@ pub const FUNCTION: Function = Function {
     kind: Kind::Service,
     routes: |env| {
         let keys = Keys::read(env)?;
+        // What runs leave behind is kept there.
+        env.require("BLOBS_URL")?;
+        let runs = run::routes(keys.clone());
         let handler = move |State(ctx): State<Ctx>, request: Request<Body>| {
             let keys = keys.clone();
             async move { answer(&ctx, &keys, request).await }
         };
-        Ok(Router::new().route("/callback", post(handler)).into())
+        Ok(Router::new()
+            .route("/callback", post(handler))
+            .merge(runs)
+            .into())
     },
 };
 
@@ -196,15 +205,24 @@ async fn read(body: Body) -> Result<Bytes, Refusal> {
     axum::body::to_bytes(body, BODY_BYTES_MAX)
         .await
         .map_err(|error| {
-            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            while let Some(error) = cause {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    return Refusal::TooLarge;
-                }
-                cause = error.source();
+            if is_too_long(&error) {
+                Refusal::TooLarge
+            } else {
+                Refusal::Broken
             }
-            Refusal::Broken
         })
+}
+
+/// Whether a body was longer than it may be, and not broken off.
+fn is_too_long(error: &axum::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn said(job: i64, heard: Heard) -> Response {

@@ -10,25 +10,27 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use store::Keyring;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use testkit::TestDb;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
 
-const TASK: &str = "hello";
+pub(crate) const TASK: &str = "hello";
 const LEASE: Duration = Duration::from_secs(60);
 
 /// The function, served, and a tenant with jobs.
-struct World {
-    router: Router,
-    ctx: Ctx,
-    queue: Queue,
-    rows: PgPool,
-    tenant: TenantId,
-    keyring: Keyring,
-    previous: Keyring,
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) ctx: Ctx,
+    pub(crate) queue: Queue,
+    pub(crate) rows: PgPool,
+    pub(crate) tenant: TenantId,
+    pub(crate) keyring: Keyring,
+    pub(crate) previous: Keyring,
+    /// Where artifacts are, unless they are in a bucket.
+    pub(crate) folder: TempDir,
     // They go away when the test is over.
     _keys: [NamedTempFile; 2],
     _db: TestDb,
@@ -42,22 +44,34 @@ fn key_file() -> (Keyring, NamedTempFile) {
     (Keyring::from_base64(&key).expect("a key"), file)
 }
 
-fn env(database_url: String, [key, previous]: [&NamedTempFile; 2]) -> Env {
+pub(crate) fn env(database_url: String, blobs: &str, [key, previous]: [&NamedTempFile; 2]) -> Env {
     let path = |file: &NamedTempFile| file.path().to_str().expect("a path").to_owned();
     Env::default()
         .with("DATABASE_URL", database_url)
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "20")
+        .with("BLOBS_URL", blobs)
         .with("MASTER_KEY_FILE", path(key))
         .with("PREVIOUS_MASTER_KEY_FILE", path(previous))
 }
 
-async fn world() -> World {
+pub(crate) async fn world() -> World {
+    world_with(|env| env).await
+}
+
+/// The same with other settings.
+pub(crate) async fn world_with(change: impl FnOnce(Env) -> Env) -> World {
+    let folder = tempfile::tempdir().expect("a folder");
+    let blobs = folder.path().join("blobs");
+    let blobs = blobs.to_str().expect("a path");
     let db = testkit::database().await;
     let rows = db.pool(None).await;
     let ((keyring, key), (previous, previous_key)) = (key_file(), key_file());
     let resources = Resources::new().expect("an HTTP client");
     let mounted = FUNCTION
-        .mount(&env(db.owner_url(), [&key, &previous_key]), &resources)
+        .mount(
+            &change(env(db.owner_url(), blobs, [&key, &previous_key])),
+            &resources,
+        )
         .expect("good settings");
     let system = SystemDb::new(&Connect {
         url: db.owner_url().into(),
@@ -85,6 +99,7 @@ async fn world() -> World {
         tenant: tenant.into(),
         keyring,
         previous,
+        folder,
         _keys: [key, previous_key],
         _db: db,
     }
@@ -92,14 +107,14 @@ async fn world() -> World {
 
 impl World {
     /// A job that was claimed: its function has been called.
-    async fn called(&self) -> Hold {
+    pub(crate) async fn called(&self) -> Hold {
         let payload = json!({});
         let job = NewJob::new(self.tenant, TASK, &payload);
         self.queue.add(&job).await.expect("a job");
         self.claimed().await
     }
 
-    async fn claimed(&self) -> Hold {
+    pub(crate) async fn claimed(&self) -> Hold {
         let claimed = self
             .queue
             .claim(Uuid::new_v4(), &[TASK.to_owned()], 1, LEASE)
@@ -127,12 +142,12 @@ impl World {
         self.queue.wait(hold, &wait).await.expect("an answer")
     }
 
-    fn token(&self, hold: Hold) -> String {
+    pub(crate) fn token(&self, hold: Hold) -> String {
         self.token_until(hold, self.ctx.now() + TimeDelta::minutes(5))
             .sign(&self.keyring)
     }
 
-    fn token_until(&self, hold: Hold, until: DateTime<Utc>) -> CallbackToken {
+    pub(crate) fn token_until(&self, hold: Hold, until: DateTime<Utc>) -> CallbackToken {
         CallbackToken {
             tenant: self.tenant,
             job: hold.job,
@@ -186,7 +201,7 @@ impl World {
         (status, body)
     }
 
-    async fn row(&self, job: JobId) -> (JobState, Option<String>, Option<Value>) {
+    pub(crate) async fn row(&self, job: JobId) -> (JobState, Option<String>, Option<Value>) {
         let (state, reason, result): (String, Option<String>, Option<Value>) = sqlx::query_as(
             "select state::text, last_error, progress from switchyard.jobs where id = $1
              union all
@@ -691,8 +706,10 @@ async fn while_the_database_is_away_a_function_is_asked_to_come_again() {
     let resources = Resources::new().expect("an HTTP client");
     // Nobody listens on port 1.
     let nowhere = "postgres://nobody@127.0.0.1:1/none".to_owned();
+    let folder = tempfile::tempdir().expect("a folder");
+    let blobs = folder.path().to_str().expect("a path");
     let mounted = FUNCTION
-        .mount(&env(nowhere, [&key, &previous]), &resources)
+        .mount(&env(nowhere, blobs, [&key, &previous]), &resources)
         .expect("good settings");
     let token = CallbackToken {
         tenant: Uuid::nil().into(),

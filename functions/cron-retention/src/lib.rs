@@ -1,5 +1,5 @@
-//! Drops the days of history that are past keeping, forgets what people did long ago, deliveries, their bodies and ids, and keys
-//! that protect nothing any more, and has the planner look at what is left.
+//! Drops the days of history that are past keeping, forgets what people did long ago, deliveries, their bodies and ids, runs and
+//! what they left behind, and keys that protect nothing any more, and has the planner look at what is left.
 //!
 //! A day goes as a whole, with its partition: nothing is deleted row by row but what missed its day. Dropping locks the
 //! table for a moment; whoever finishes a job then waits for half a second at most, and a day that somebody reads just now
@@ -21,6 +21,8 @@ pub const FUNCTION: Function = Function {
     kind: Kind::Reconciler,
     routes: |env| {
         let settings = Settings::of(env)?;
+        // Where artifacts are.
+        env.require("BLOBS_URL")?;
         Ok(host::reconciler(move |ctx| {
             reconcile(ctx, settings.clone())
         }))
@@ -40,6 +42,10 @@ const BATCH: i32 = 10_000;
 const BATCH_BODIES: i32 = 2000;
 /// How many such statements one pass makes of each sort.
 const BATCHES_MAX: usize = 20;
+/// Places in the store of artifacts that are cleared at a time.
+const BATCH_UPLOADS: i64 = 200;
+/// How long an artifact that is on its way may rest: its runner may go on with it for so long.
+const UPLOAD_IDLE: Duration = Duration::from_secs(24 * 3600);
 /// How long a key is remembered that nobody uses: no event is dispatched so late.
 const KEY_UNUSED: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How often a table is analysed. Its partitions are by autovacuum; what the planner knows of the whole changes slowly.
@@ -71,6 +77,9 @@ struct Settings {
     /// How many days the ids of senders are kept, by which a repeat is told.
     #[serde(default = "delivery_ids_kept_days")]
     delivery_ids_kept_days: u32,
+    /// How many days artifacts of jobs are kept that have ended; those on the shelf stay until somebody deletes them.
+    #[serde(default = "artifacts_kept_days")]
+    artifacts_kept_days: u32,
 }
 
 /// Senders that are told nothing come again for days.
@@ -85,6 +94,10 @@ const fn deliveries_kept_days() -> u32 {
 }
 
 const fn delivery_ids_kept_days() -> u32 {
+    30
+}
+
+const fn artifacts_kept_days() -> u32 {
     30
 }
 
@@ -122,6 +135,7 @@ impl Settings {
                 settings.delivery_bodies_kept_days,
             ),
             ("DELIVERIES_KEPT_DAYS", settings.deliveries_kept_days),
+            ("ARTIFACTS_KEPT_DAYS", settings.artifacts_kept_days),
         ] {
             if days == 0 {
                 return Err(SettingsError::wrong(name, "a day is the least"));
@@ -167,6 +181,12 @@ struct Report {
     delivery_ids: i32,
     /// Counts of rejected requests that were forgotten.
     rejections: i32,
+    /// Runs that were forgotten.
+    runs: i32,
+    /// Artifacts that were let go.
+    artifacts: i32,
+    /// Places in their store that were cleared.
+    cleared: i32,
     /// Tables that were analysed.
     analysed: Vec<&'static str>,
 }
@@ -231,6 +251,11 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
     report.rejections = in_batches(&time_is_left, || store.forget_rejections(rows, BATCH))
         .await
         .context("could not forget counts of rejected requests")?;
+    let jobs = settings.keep(History::Jobs);
+    report.runs = in_batches(&time_is_left, || queue.forget_runs(jobs, BATCH))
+        .await
+        .context("could not forget runs")?;
+    clear_artifacts(&ctx, &settings, &time_is_left, &mut report).await?;
     for history in History::ALL {
         if !time_is_left() {
             break;
@@ -245,6 +270,34 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// Lets artifacts go that are past keeping, gives up what nobody sends any more, and clears both in the store.
+async fn clear_artifacts(
+    ctx: &Ctx,
+    settings: &Settings,
+    time_is_left: &impl Fn() -> bool,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let store = ctx.store();
+    let keep = DAY * settings.artifacts_kept_days;
+    report.artifacts = in_batches(time_is_left, || store.forget_artifacts(keep, BATCH))
+        .await
+        .context("could not let artifacts go")?;
+    in_batches(time_is_left, || store.drop_idle_uploads(UPLOAD_IDLE, BATCH))
+        .await
+        .context("could not give up what nobody sends any more")?;
+    let blobs = ctx.blobs()?;
+    while time_is_left() {
+        let swept = artifacts::sweep(store, blobs, BATCH_UPLOADS)
+            .await
+            .context("could not clear what artifacts left in their store")?;
+        report.cleared += swept.uploads;
+        if swept.uploads == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Does a part again until there is nothing left to do, the pass is over, or enough was done. Returns how much.

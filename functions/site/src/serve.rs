@@ -12,12 +12,13 @@ use blobs::{
     site::{Entry, MANIFEST, MANIFEST_BYTES_MAX, Manifest, Origin, SitePath},
 };
 use futures::TryStreamExt;
+use host::ranges::{self, Part};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::{
     cache::Manifests,
-    negotiate::{self, Encoding, Part},
+    negotiate::{self, Encoding},
     page,
     resolve::{self, Resolved},
 };
@@ -181,7 +182,7 @@ impl Reply<'_> {
         set(headers, header::ACCEPT_RANGES, "bytes");
 
         // A range is one of the file's own bytes, so it and compression exclude each other.
-        let part = negotiate::part(asked, digest, entry.size);
+        let part = ranges::part(asked, digest, entry.size);
         let encoding = match part {
             Part::Whole if compressible => negotiate::encoding(asked),
             Part::Whole | Part::Bytes(_) | Part::Unsatisfiable => Encoding::Identity,

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
+use blobs::Blobs;
 use blobs::site::{Entry, MANIFEST, Manifest, Origin, Sha256Hex, SitePath, prefix};
 use bytes::Bytes;
 use host::{Env, Resources};

@@ -241,6 +241,12 @@ impl Blobs {
         }
     }
 
+    /// Whether others can be let in by URL: not to a folder.
+    #[must_use]
+    pub fn can_presign(&self) -> bool {
+        self.signer.is_some()
+    }
+
     /// A URL to which anybody may PUT this blob for so long. Nothing where the place is a folder, which no URL leads to.
     pub async fn presigned_put(
         &self,

@@ -103,6 +103,10 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
         "insert into switchyard.notifications (id, database_id, endpoint_id, message_id, event_id, event_type, body)
             values ($T, $T, $T, 'msg_1', 'evt', 'type', '{}')",
         "insert into switchyard.notification_attempts (database_id, notification_id, number, took_ms) values ($T, $T, 1, 1)",
+        "insert into switchyard.artifacts (id, database_id, job_id, epoch, name, media_type, bytes, sha256, blob, sealed)
+            values ($T, $T, 1, 1, 'plan', 'text/plain', 1, sha256('x'), 'b', false)",
+        "insert into switchyard.artifact_uploads (id, database_id, job_id, epoch, name) values ($T, $T, 1, 1, 'plan')",
+        "insert into switchyard.artifact_quotas (database_id) values ($T)",
     ];
     for statement in statements {
         let statement = statement.replace("$T", &format!("'{tenant}'::uuid"));

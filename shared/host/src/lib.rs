@@ -26,6 +26,7 @@ mod pace;
 mod presence;
 mod process;
 mod proxies;
+pub mod ranges;
 mod reconciler;
 mod serve;
 mod subscriber;

@@ -105,6 +105,20 @@ impl Queue {
         .await
     }
 
+    /// Forgets up to `limit` runs that ended longer ago than `keep`, and whose jobs have ended. Returns how many.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the time is less than a day.
+    pub async fn forget_runs(&self, keep: Duration, limit: i32) -> Result<i32, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select switchyard.forget_runs(make_interval(secs => $1), $2) as "forgotten!""#,
+            keep.as_secs_f64(),
+            limit
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+
     /// Forgets up to `limit` keys that nobody has used for so long and that no late event can need. Returns how many.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! [`Store`] works over all tenants by single statements, as functions do; what takes a [`database::TenantTx`] works for
 //! one tenant, as people do.
 
+pub mod artifacts;
 pub mod bindings;
 pub mod broker;
 mod callback_token;

@@ -18,6 +18,7 @@ mod git;
 mod git_server;
 mod https;
 mod proxy;
+mod s3;
 mod server;
 mod template;
 
@@ -27,4 +28,5 @@ pub use git::GitOrigin;
 pub use git_server::{GitBehaviour, GitServer};
 pub use https::Https;
 pub use proxy::Proxy;
+pub use s3::S3;
 pub use template::data_folder;

@@ -92,6 +92,13 @@ pub(crate) const CALLS: &[Call] = &[
             {tenant}, md5('of-a')::uuid, gen_random_uuid(), 'type', '/', null, '{}'
         )",
     ),
+    writes(
+        SYSTEM,
+        "add_artifact",
+        "select a.* from switchyard.add_artifact(
+            {tenant}, {running}, 1, md5('of-a')::uuid, 'of-a', 'text/plain', 1, sha256('x'), 'blob', false
+        ) a",
+    ),
     writes(SYSTEM, "add_job", "select switchyard.add_job({tenant}, 'task', '{}')"),
     for_all(SYSTEM, "analyse_history", INSTALLATION),
     fenced("append_lines", "select switchyard.append_lines({running}, {epoch}, 'stdout', array['a line'])"),
@@ -135,6 +142,8 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "drop_old_secrets", CLOCK),
     for_all(SYSTEM, "due_schedules", CLOCK),
     for_all(SYSTEM, "drop_bodies", CLOCK),
+    for_all(SYSTEM, "drop_idle_uploads", CLOCK),
+    writes(SYSTEM, "drop_upload", "select switchyard.drop_upload({tenant}, md5('of-a')::uuid)"),
     writes(SYSTEM, "end_run", "select e.* from switchyard.end_run({tenant}, {outside}, 1, 'succeeded', null, '{}', false) e"),
     fenced_noted(
         "finish_deploy",
@@ -151,12 +160,15 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "finish_rollback", "as finish_deploy; a revision to go back to is in its own tests"),
     for_all(SYSTEM, "fire_next_tick", BY_ROW),
     for_all(SYSTEM, "fire_schedule", BY_ROW),
+    for_all(SYSTEM, "forget_artifacts", "retention is the installation's"),
     for_all(SYSTEM, "forget_deeds", INSTALLATION),
     for_all(SYSTEM, "forget_deliveries", CLOCK),
     for_all(SYSTEM, "forget_delivery_keys", CLOCK),
     for_all(SYSTEM, "forget_keys", INSTALLATION),
     for_all(SYSTEM, "forget_rejections", CLOCK),
+    for_all(SYSTEM, "forget_runs", "retention is the installation's"),
     for_all(SYSTEM, "forget_task", INSTALLATION),
+    for_all(SYSTEM, "forget_upload", CLOCK),
     for_all(SYSTEM, "forget_worker", INSTALLATION),
     fenced("hear_cancels", "select switchyard.hear_cancels(array[{stopping}::bigint], array[{epoch}::bigint])"),
     fenced(
@@ -234,6 +246,11 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "see_worker", INSTALLATION),
     writes(
         SYSTEM,
+        "set_artifact_quota",
+        "select switchyard.set_artifact_quota({tenant}, 1000, 100, 'a person')",
+    ),
+    writes(
+        SYSTEM,
         "set_default_executor",
         "select switchyard.set_default_executor({tenant}, 'openfaas', null, 'response', interval '1 minute', 'a person', null)",
     ),
@@ -246,6 +263,11 @@ pub(crate) const CALLS: &[Call] = &[
     fenced_noted("settle_cancel", "select switchyard.settle_cancel({stopping}, {epoch}, 'applied', null)"),
     writes(SYSTEM, "settle_job", "select switchyard.settle_job({tenant}, {queued}, 'dead', 'a person')"),
     fenced_noted("snooze_job", "select switchyard.snooze_job({running}, {epoch}, interval '1 hour', 'busy')"),
+    writes(
+        SYSTEM,
+        "stage_artifact",
+        "select s.* from switchyard.stage_artifact({tenant}, {running}, 1, 'plan', 10, gen_random_uuid()) s",
+    ),
     fenced("take_cancel", "select t.* from switchyard.take_cancel({stopping}, {epoch}, interval '1 minute') t"),
     for_all(SYSTEM, "take_deliveries", "each delivery names its trigger, whose tenant it gets"),
     for_all(SYSTEM, "unpack_outbox", RELAY),
@@ -258,6 +280,13 @@ pub(crate) const CALLS: &[Call] = &[
         "select switchyard.accept_own_event(
             {tenant}, md5('of-a')::uuid, gen_random_uuid(), 'type', '/', null, '{}', null, null, null, 0, null, null, null
         )",
+    ),
+    writes(
+        TENANT,
+        "add_own_artifact",
+        "select a.* from switchyard.add_own_artifact(
+            0, md5('of-a-shelf')::uuid, 'of-a-shelf', 'text/plain', 1, sha256('x'), 'blob', false, 'a person'
+        ) a",
     ),
     writes(TENANT, "add_own_job", "select a.* from switchyard.add_own_job('task', '{}', null, null, null, 'a person') a"),
     writes(TENANT, "ask_own_bulk", "select switchyard.ask_own_bulk('replay', '{}', 'a person')"),
@@ -278,7 +307,13 @@ pub(crate) const CALLS: &[Call] = &[
             'declared', 'other task', '\"0 4 * * *\"', null, '{}', null, 0, null, null, 'last', '0', null, '{}', 'a person'
         )",
     ),
+    writes(TENANT, "drop_own_upload", "select switchyard.drop_own_upload(md5('of-a')::uuid)"),
     writes(TENANT, "drop_own_url", "select switchyard.drop_own_url('called')"),
+    writes(
+        TENANT,
+        "note_own_artifact_read",
+        "select switchyard.note_own_artifact_read(md5('of-a-kept')::uuid, 'a person')",
+    ),
     writes(
         TENANT,
         "note_own_delivery_deed",
@@ -304,6 +339,7 @@ pub(crate) const CALLS: &[Call] = &[
         "redeliver_own_notification",
         "select switchyard.redeliver_own_notification(md5('of-a')::uuid, gen_random_uuid())",
     ),
+    writes(TENANT, "remove_own_artifact", "select switchyard.remove_own_artifact(md5('of-a-kept')::uuid, 'a person')"),
     writes(TENANT, "remove_own_schedule", "select switchyard.remove_own_schedule({schedule})"),
     writes(
         TENANT,
@@ -356,4 +392,9 @@ pub(crate) const CALLS: &[Call] = &[
         )",
     ),
     writes(TENANT, "set_own_url", "select switchyard.set_own_url('called', 'https://other.example/', 'a person')"),
+    writes(
+        TENANT,
+        "stage_own_artifact",
+        "select s.* from switchyard.stage_own_artifact({running}, 'notes', 10, gen_random_uuid()) s",
+    ),
 ];

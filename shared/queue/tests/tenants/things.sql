@@ -57,3 +57,12 @@ insert into switchyard.notification_rules (id, database_id, endpoint_id, name, t
 values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', array['*']);
 insert into switchyard.notifications (id, database_id, endpoint_id, message_id, event_id, event_type, body, state, ended_at)
 values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', '{mark}', 'type', '{}', 'delivered', now());
+
+-- What work left behind: an artifact, and places for two more.
+insert into switchyard.artifacts (id, database_id, job_id, epoch, name, media_type, bytes, sha256, blob, sealed)
+values (md5('{mark}-kept')::uuid, '{tenant}', 0, 0, '{mark}-kept', 'text/plain', 1, sha256('x'), '{mark}', true);
+insert into switchyard.artifact_quotas (database_id, bytes, artifacts) values ('{tenant}', 1, 1);
+insert into switchyard.artifact_uploads (id, database_id, job_id, epoch, name)
+select md5('{mark}')::uuid, database_id, id, epoch, '{mark}' from switchyard.jobs where task = '{mark}-running'
+union all
+select md5('{mark}-shelf')::uuid, '{tenant}', 0, 0, '{mark}-shelf';
