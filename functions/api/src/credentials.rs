@@ -1,4 +1,4 @@
-//! What other systems let us in with: listed without their secrets, made, written anew, removed.
+//! What other systems let us in with: listed without their secrets, made, written anew, looked at, removed.
 
 use axum::extract::Path;
 use axum::response::IntoResponse;
@@ -7,7 +7,11 @@ use http::header::LOCATION;
 use model::Role;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use store::credentials::{self, CREDENTIALS_MAX, Credential, NewCredential, Removed};
+use serde_json::{Map, Value};
+use store::credentials::{
+    self, CREDENTIALS_MAX, Credential, CredentialConfig, CredentialKind, NewCredential, Removed,
+    Rotation,
+};
 use url::Url;
 use uuid::Uuid;
 
@@ -26,9 +30,15 @@ const USERNAME_CHARS_MAX: usize = 255;
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     name: String,
-    host: String,
+    #[serde(default)]
+    kind: CredentialKind,
+    /// Of the cloud's own where it is left out.
+    host: Option<String>,
     #[serde(default)]
     username: String,
+    /// What a look at it needs besides.
+    #[serde(default)]
+    config: Map<String, Value>,
     secret: SecretString,
 }
 
@@ -46,7 +56,7 @@ pub(crate) fn wrong(field: &str, problem: impl std::fmt::Display) -> Problem {
 }
 
 /// A name for people.
-fn check_name(name: &str) -> Result<(), Problem> {
+pub(crate) fn check_name(name: &str) -> Result<(), Problem> {
     let chars = name.chars().count();
     if (1..=NAME_CHARS_MAX).contains(&chars) && !name.chars().any(char::is_control) {
         return Ok(());
@@ -97,19 +107,28 @@ pub(crate) async fn create(
     asked: Asked,
     Given(new): Given<New>,
 ) -> Result<impl IntoResponse, Problem> {
-    asked.may(Role::Admin)?;
+    let by = asked.may(Role::Admin)?;
     check_name(&new.name)?;
     check_secret(&new.username, &new.secret)?;
-    let host = host(&new.host)?;
+    let config = CredentialConfig::read(new.kind, &Value::Object(new.config))
+        .map_err(|error| Problem::BadBody(error.to_string()))?;
+    config
+        .check_secret(&new.secret)
+        .map_err(|error| Problem::BadBody(error.to_string()))?;
+    let given = new.host.or_else(|| config.host());
+    let given = given.ok_or_else(|| wrong("host", "it is missing: say whom the secret is for"))?;
+    let host = host(&given)?;
     let keyring = asked.ctx().keyring().map_err(Problem::internal)?;
     let mut tx = asked.begin().await?;
     let made = NewCredential {
         name: &new.name,
+        kind: new.kind,
         host: &host,
         username: &new.username,
+        config: config.to_value(),
         secret: &new.secret,
     };
-    let id = credentials::create(&mut tx, asked.tenant(), keyring, made).await?;
+    let id = credentials::create(&mut tx, asked.tenant(), keyring, by, made).await?;
     let id = id.ok_or_else(|| {
         Problem::Conflict(format!(
             "there is another credential with the name {:?}, or there are {CREDENTIALS_MAX} already",
@@ -129,29 +148,43 @@ pub(crate) async fn rotate(
     asked: Asked,
     Given(rotated): Given<Rotated>,
 ) -> Result<StatusCode, Problem> {
-    asked.may(Role::Admin)?;
+    let by = asked.may(Role::Admin)?;
     let id: Uuid = named(&id)?;
     check_secret(&rotated.username, &rotated.secret)?;
     let keyring = asked.ctx().keyring().map_err(Problem::internal)?;
     let mut tx = asked.begin().await?;
-    let Rotated { username, secret } = &rotated;
-    let done = credentials::rotate(&mut tx, asked.tenant(), keyring, id, username, secret).await?;
+    let new = Rotation {
+        username: &rotated.username,
+        secret: &rotated.secret,
+    };
+    let done = credentials::rotate(&mut tx, asked.tenant(), keyring, id, by, new).await?;
     tx.commit().await?;
     done.then_some(StatusCode::NO_CONTENT)
         .ok_or(Problem::NotFound)
 }
 
-pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<StatusCode, Problem> {
-    asked.may(Role::Admin)?;
+/// Has it looked at, whether it still opens what it is for.
+pub(crate) async fn check(Path(id): Path<String>, asked: Asked) -> Result<StatusCode, Problem> {
+    asked.may(Role::Operator)?;
     let id: Uuid = named(&id)?;
     let mut tx = asked.begin().await?;
-    let removed = credentials::remove(&mut tx, id).await?;
+    let done = credentials::check_soon(&mut tx, id).await?;
+    tx.commit().await?;
+    done.then_some(StatusCode::ACCEPTED)
+        .ok_or(Problem::NotFound)
+}
+
+pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<StatusCode, Problem> {
+    let by = asked.may(Role::Admin)?;
+    let id: Uuid = named(&id)?;
+    let mut tx = asked.begin().await?;
+    let removed = credentials::remove(&mut tx, id, by).await?;
     tx.commit().await?;
     match removed {
         Removed::Done => Ok(StatusCode::NO_CONTENT),
         Removed::Absent => Err(Problem::NotFound),
         Removed::InUse => Err(Problem::Conflict(
-            "a trigger is watched for with it; end that first, or write another secret over it"
+            "a workspace or a watched trigger needs it; end that first, or write another secret over it"
                 .to_owned(),
         )),
     }

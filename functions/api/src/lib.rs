@@ -26,6 +26,7 @@ mod schedules;
 mod tasks;
 mod triggers;
 mod watches;
+mod workspaces;
 
 use axum::extract::Path;
 use axum::response::IntoResponse;
@@ -83,6 +84,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
             "/credentials/{id}",
             put(credentials::rotate).delete(credentials::remove),
         )
+        .route("/credentials/{id}/checks", post(credentials::check))
         .route("/dead", get(dead::list))
         .route("/dead/purges", post(dead::purge))
         .route("/dead/replays", post(dead::replay))
@@ -199,8 +201,20 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/workloads", get(workloads))
         .route("/workloads/{id}", get(workload))
         .route("/workloads/{id}/config", put(bindings::change_workload))
+        .route(
+            "/workspaces",
+            get(workspaces::list).post(workspaces::create),
+        )
+        .route(
+            "/workspaces/{id}",
+            get(workspaces::show)
+                .put(workspaces::change)
+                .delete(workspaces::remove),
+        )
+        .route("/workspaces/{id}/sync", post(workspaces::sync))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(Extension(workspaces::Reader::of(env)?))
         .layer(Extension(executors::guard(env)?))
         .layer(Extension(Functions::of(env)?));
     Ok(router.into())

@@ -24,6 +24,7 @@ mod ruling;
 mod schedules;
 mod telling;
 mod triggers;
+mod workspaces;
 
 /// A served function, and two tenants with one of everything each.
 struct Served {

@@ -15,6 +15,7 @@ pub const FUNCTIONS: &[Function] = &[
     cron_republish::FUNCTION,
     cron_retention::FUNCTION,
     cron_schedules::FUNCTION,
+    cron_workspaces::FUNCTION,
     dispatch::FUNCTION,
     notify::FUNCTION,
     portal::FUNCTION,

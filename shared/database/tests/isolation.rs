@@ -87,6 +87,9 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
         "insert into switchyard.run_steps (database_id, job_id, epoch, step, name) values ($T, 1, 1, 0, 'init')",
         "insert into switchyard.credentials (id, database_id, name, host, secret) values ($T, $T, 'git', 'git.test', 'sealed')",
         "insert into switchyard.places (id, database_id, kind, url) values ($T, $T, 'git', 'https://git.test/a')",
+        "insert into switchyard.workspaces (id, database_id, name, repository, branch, created_by)
+            values ($T, $T, 'net', 'https://git.test/a', 'main', 'me')",
+        "insert into switchyard.workspace_templates (database_id, workspace_id, path, kind) values ($T, $T, '', 'terraform')",
         "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
             values ($T, $T, $T, '{**}', 'me')",
         "insert into switchyard.seen (database_id, trigger_id, name, state, told_by) values ($T, $T, 'refs/heads/a', 'c', 'hook')",
@@ -249,7 +252,7 @@ async fn a_statement_that_forgets_the_tenant_finds_its_rows_alone() {
 }
 
 /// Tables whose rows a tenant's admin may remove, for what they say is theirs alone and nothing else refers to it.
-const REMOVABLE: [&str; 7] = [
+const REMOVABLE: [&str; 9] = [
     "credentials",
     "log_rule_overrides",
     "log_rules",
@@ -257,6 +260,8 @@ const REMOVABLE: [&str; 7] = [
     "notification_rules",
     "places",
     "watches",
+    "workspace_templates",
+    "workspaces",
 ];
 
 #[tokio::test]
@@ -310,6 +315,8 @@ async fn a_tenant_writes_nothing_for_another() {
             values (gen_random_uuid(), '$T', 'new', 'git.test', 'sealed')",
         "insert into switchyard.places (id, database_id, kind, url)
             values (gen_random_uuid(), '$T', 'git', 'https://git.test/new')",
+        "insert into switchyard.workspaces (id, database_id, name, repository, branch, created_by)
+            values (gen_random_uuid(), '$T', 'new', 'https://git.test/new', 'main', 'me')",
         "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
             select '$T', coalesce(t.id, '$T'), '$T', '{**}', 'me' from (values ('$T'::uuid)) v (id)
             left join switchyard.triggers t on t.database_id = v.id and t.name = 'new'",

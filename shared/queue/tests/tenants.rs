@@ -338,7 +338,7 @@ async fn a_tenant_that_asks_without_a_filter_sees_its_own_rows_alone() {
 }
 
 /// What tenants declare themselves, and may take back.
-const DELETABLE: [&str; 7] = [
+const DELETABLE: [&str; 9] = [
     "switchyard.credentials",
     "switchyard.log_rule_overrides",
     "switchyard.log_rules",
@@ -346,6 +346,8 @@ const DELETABLE: [&str; 7] = [
     "switchyard.notification_rules",
     "switchyard.places",
     "switchyard.watches",
+    "switchyard.workspace_templates",
+    "switchyard.workspaces",
 ];
 
 /// Attempts to put a row into another tenant's table, one for each table into which a tenant may put its own.
@@ -394,6 +396,11 @@ const INTRUSIONS: &[(&str, &str)] = &[
         "switchyard.watches",
         "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
          values ('{tenant}', gen_random_uuid(), gen_random_uuid(), '{main}', 'intruder')",
+    ),
+    (
+        "switchyard.workspaces",
+        "insert into switchyard.workspaces (id, database_id, name, repository, branch, created_by)
+         values (gen_random_uuid(), '{tenant}', 'intruder', 'https://git.example.test/a/b', 'main', 'intruder')",
     ),
     (
         "switchyard.workloads",

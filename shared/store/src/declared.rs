@@ -64,7 +64,12 @@ fn check_url(url: &Url, admits: Admits<'_>) -> Result<(), SaveError> {
 }
 
 /// Puts on record what somebody did, in the transaction in which it is done.
-async fn note(tx: &mut TenantTx, by: &str, deed: &str, data: Value) -> Result<(), sqlx::Error> {
+pub(crate) async fn note(
+    tx: &mut TenantTx,
+    by: &str,
+    deed: &str,
+    data: Value,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "select switchyard.note_own_deed($1, $2, $3)",
         deed,

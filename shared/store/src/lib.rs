@@ -32,6 +32,7 @@ pub mod trail;
 pub mod triggers;
 pub mod watch;
 pub mod watched;
+pub mod workspaces;
 
 use database::SystemDb;
 

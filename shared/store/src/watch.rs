@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::credentials::SECRET;
-use crate::{Keyring, SealedError, Slot, Store};
+use crate::{Keyring, SealedError, Store, credentials};
 
 /// How many names a listing may have.
 pub const NAMES_MAX: usize = 5_000;
@@ -261,12 +260,6 @@ pub struct EndedLook<'a> {
     pub events: &'a [LookEvent],
 }
 
-fn opened(keyring: &Keyring, slot: Slot, sealed: &[u8]) -> Result<SecretString, LoginError> {
-    let plain = keyring.open(slot, sealed)?;
-    let text = std::str::from_utf8(&plain).map_err(|_| LoginError::NotText)?;
-    Ok(text.into())
-}
-
 #[derive(Debug, Deserialize)]
 struct WatchRow {
     names: Vec<String>,
@@ -305,12 +298,7 @@ impl Store {
             let tenant = TenantId::from(row.database_id);
             let login = match (row.credential, row.host, row.username, row.secret) {
                 (Some(row), Some(host), Some(username), Some(secret)) => {
-                    let slot = Slot {
-                        tenant,
-                        column: SECRET,
-                        row,
-                    };
-                    opened(keyring, slot, &secret).map(|secret| {
+                    credentials::opened(keyring, tenant, row, &secret).map(|secret| {
                         Some(Login {
                             host,
                             username,

@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use super::*;
 
 impl Served {
-    async fn be(&self, role: &str) {
+    pub(super) async fn be(&self, role: &str) {
         sqlx::query("update switchyard.memberships set role = $1::switchyard.role")
             .bind(role)
             .execute(&self.rows)
@@ -19,7 +19,7 @@ impl Served {
         self.told_to(&self.acme, method, path, body).await
     }
 
-    async fn told_to(
+    pub(super) async fn told_to(
         &self,
         tenant: &Tenant,
         method: Method,
@@ -45,7 +45,7 @@ impl Served {
     }
 
     /// Expects a status, and gives the body.
-    async fn must(&self, status: u16, method: Method, path: &str, body: Value) -> Value {
+    pub(super) async fn must(&self, status: u16, method: Method, path: &str, body: Value) -> Value {
         let (got, answer) = self.told(method.clone(), path, body).await;
         assert_eq!(got.as_u16(), status, "{method} {path}: {answer}");
         answer

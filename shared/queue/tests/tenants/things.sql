@@ -46,6 +46,8 @@ insert into switchyard.event_log (database_id, severity, source, message) values
 -- What is watched, and who is told.
 insert into switchyard.credentials (id, database_id, name, host, secret) values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'git.example.test', 'x');
 insert into switchyard.places (id, database_id, kind, url) values (md5('{mark}')::uuid, '{tenant}', 'git', 'https://git.example.test/{mark}');
+insert into switchyard.workspaces (id, database_id, name, repository, branch, credential_id, created_by) values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'https://git.example.test/{mark}', 'main', md5('{mark}')::uuid, 'me');
+insert into switchyard.workspace_templates (database_id, workspace_id, path, kind) values ('{tenant}', md5('{mark}')::uuid, '{mark}', 'terraform');
 insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
 values ('{tenant}', md5('{mark}')::uuid, md5('{mark}')::uuid, array['main'], '{mark}');
 insert into switchyard.log_rules (id, database_id, name, pattern, severity, streams)
