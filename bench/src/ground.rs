@@ -125,6 +125,11 @@ impl Ground {
         format!("file://{}", self.folder.path().join("blobs").display())
     }
 
+    /// The folder below which runs have theirs.
+    pub fn run_data(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
     /// What a function's manifest would give it.
     pub fn env(&self) -> Env {
         Env::default()

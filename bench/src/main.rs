@@ -86,6 +86,8 @@ enum Row {
     Xmin,
     /// Pages over a long history.
     Pages,
+    /// A runner's lines into the log, over raw SQL; its memory; what its start costs.
+    Runs,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,6 +169,7 @@ async fn measure(row: Row, place: Place<'_>) -> anyhow::Result<Vec<Figure>> {
         Row::Claims => rows::claims::measure(place).await,
         Row::Xmin => rows::xmin::measure(place).await,
         Row::Pages => on_ground(place, rows::pages::measure).await,
+        Row::Runs => on_ground(place, rows::runs::measure).await,
     }
 }
 

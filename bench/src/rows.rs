@@ -10,6 +10,7 @@ pub mod ingest;
 mod latency;
 pub mod pages;
 pub mod pickup;
+pub mod runs;
 pub mod served;
 pub mod started;
 pub mod up;

@@ -107,6 +107,7 @@ impl System {
             },
             master_key_file: ground.master_key_file(),
             blobs_url: ground.blobs_url(),
+            run_data: ground.run_data(),
             port: 0,
             isolate: Vec::new(),
             executable: None,

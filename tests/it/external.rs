@@ -58,6 +58,7 @@ impl Ours {
             },
             master_key_file: key,
             blobs_url: folder.path().join("blobs").display().to_string(),
+            run_data: folder.path().to_owned(),
             port: 0,
             isolate: Vec::new(),
             executable: None,

@@ -17,6 +17,7 @@ mod parallel;
 mod processes;
 mod registration;
 mod reversed;
+mod runs;
 mod runtime;
 mod senders;
 mod shell;

@@ -14,7 +14,7 @@ mod redact;
 mod shim;
 mod unpack;
 
-pub use processes::{Found, Left, MARK_VARIABLE, Processes, put_away_orphans};
+pub use processes::{Found, Left, MARK_ARGUMENT, MARK_VARIABLE, Processes, put_away_orphans};
 pub use program::{Ended, ExecError, PIECES_MAX, Piece, Place, Program, Reading, Stop, User, run};
 pub use redact::{Redactor, SECRET_BYTES_MIN};
 pub use shim::{EXIT_NOT_STARTED, SHIM_COMMAND, ShimError, become_program, is_fenced};

@@ -1,7 +1,7 @@
 //! The processes of a run: found by the mark that they carry, or because they descend from its runner; told by their start, so
 //! that an id that was given again is not mistaken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// The variable that every process of a run has in its environment, with the run's mark.
 pub const MARK_VARIABLE: &str = "SWITCHYARD_RUN";
+/// The argument before the mark of a runner, which does not let others look into its environment.
+pub const MARK_ARGUMENT: &str = "--mark";
 /// Between two looks at processes that are to end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -25,6 +27,8 @@ pub struct Found {
     started: u64,
     /// It has ended and is only there to be asked how.
     ended: bool,
+    /// It is a runner: the mark stands among its arguments.
+    pub is_runner: bool,
 }
 
 impl Found {
@@ -55,9 +59,24 @@ pub struct Left {
 /// Which processes are looked for.
 #[derive(Debug, Clone)]
 pub struct Processes {
-    mark: String,
+    mark: Mark,
     /// Who looks: neither it nor what it is told to spare is found. Its descendants are, with the mark or without.
     own: Option<Pid>,
+}
+
+#[derive(Debug, Clone)]
+enum Mark {
+    Is(String),
+    BeginsWith(String),
+}
+
+impl Mark {
+    fn fits(&self, mark: &[u8]) -> bool {
+        match self {
+            Self::Is(wanted) => mark == wanted.as_bytes(),
+            Self::BeginsWith(wanted) => mark.starts_with(wanted.as_bytes()),
+        }
+    }
 }
 
 impl Processes {
@@ -65,7 +84,16 @@ impl Processes {
     #[must_use]
     pub fn marked(mark: &str) -> Self {
         Self {
-            mark: mark.to_owned(),
+            mark: Mark::Is(mark.to_owned()),
+            own: None,
+        }
+    }
+
+    /// Every process with a mark that begins so.
+    #[must_use]
+    pub fn marked_beginning(mark: &str) -> Self {
+        Self {
+            mark: Mark::BeginsWith(mark.to_owned()),
             own: None,
         }
     }
@@ -74,42 +102,49 @@ impl Processes {
     #[must_use]
     pub fn of_this_runner(mark: &str) -> Self {
         Self {
-            mark: mark.to_owned(),
+            mark: Mark::Is(mark.to_owned()),
             own: Some(rustix::process::getpid()),
         }
     }
 
-    /// Those that run now. What has ended and descends from this process is put away.
+    /// Those that run now.
     #[must_use]
     pub fn find(&self) -> Vec<Found> {
         let own = self.own.map(|pid| pid.as_raw_nonzero().get());
         let all: HashMap<i32, Found> = ids().filter_map(|id| Some((id, read(id)?))).collect();
-        let mut of_run: HashSet<i32> = HashSet::new();
+        let mut of_run = Vec::new();
         for (&id, found) in &all {
-            if Some(id) == own {
+            // The end of one that has ended is its parent's to ask for.
+            if Some(id) == own || found.ended {
                 continue;
             }
+            let is_runner = self.is_runner(id);
             let descends = own.is_some_and(|own| descends(&all, found, own));
-            if found.ended {
-                // Our child's end is its waiter's to ask for; that of one which we were left, nobody's.
-                continue;
-            }
-            if descends || self.is_marked(id) {
-                of_run.insert(id);
+            if is_runner || descends || self.is_marked(id) {
+                of_run.push(Found {
+                    is_runner,
+                    ..*found
+                });
             }
         }
-        all.into_iter()
-            .filter(|(id, _)| of_run.contains(id))
-            .map(|(_, found)| found)
-            .collect()
+        of_run
     }
 
     fn is_marked(&self, id: i32) -> bool {
-        let wanted = format!("{MARK_VARIABLE}={}", self.mark);
         let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        environment
-            .split(|&byte| byte == 0)
-            .any(|variable| variable == wanted.as_bytes())
+        environment.split(|&byte| byte == 0).any(|variable| {
+            variable
+                .strip_prefix(MARK_VARIABLE.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b"="))
+                .is_some_and(|mark| self.mark.fits(mark))
+        })
+    }
+
+    fn is_runner(&self, id: i32) -> bool {
+        let arguments = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let mut arguments = arguments.split(|&byte| byte == 0);
+        arguments.any(|argument| argument == MARK_ARGUMENT.as_bytes())
+            && arguments.next().is_some_and(|mark| self.mark.fits(mark))
     }
 
     /// Sends a signal to all of them. Returns how many there were.
@@ -200,6 +235,7 @@ fn read(id: i32) -> Option<Found> {
         parent,
         started,
         ended: matches!(state, "Z" | "X"),
+        is_runner: false,
     })
 }
 

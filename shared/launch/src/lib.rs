@@ -6,8 +6,10 @@
 
 mod begin;
 mod launcher;
+mod local;
 mod settings;
 
 pub use begin::{Runners, start, stop};
 pub use launcher::{Launch, Launcher, Look, RunId, Stopped};
+pub use local::Local;
 pub use settings::{Settings, Where};

@@ -4,19 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use exec::Ended;
-use futures::future::BoxFuture;
-use runner::{Executes, Exit, Remote, Settings};
-
-/// Nothing is run elsewhere here.
-#[derive(Debug)]
-struct Nowhere;
-
-impl Executes for Nowhere {
-    fn execute<'a>(&'a self, _remote: Remote<'a>) -> BoxFuture<'a, anyhow::Result<Ended>> {
-        Box::pin(async { anyhow::bail!("there is no other machine") })
-    }
-}
+use runner::{Exit, Settings};
 
 #[expect(
     clippy::disallowed_methods,
@@ -37,7 +25,7 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime");
     let settings = Settings::read(|name| std::env::var(name).ok()).expect("the settings are right");
-    match runtime.block_on(runner::run(settings, &Nowhere)) {
+    match runtime.block_on(runner::run(settings, None)) {
         Ok(Exit::Told) => ExitCode::SUCCESS,
         Ok(Exit::Over) => ExitCode::from(3),
         Err(error) => {

@@ -138,6 +138,16 @@ impl Journal {
         self.more.notify_one();
     }
 
+    /// Whether the log takes no more lines; then they are counted here, which costs nothing else.
+    pub(crate) fn is_full(&self, lines: usize) -> bool {
+        let mut state = self.state();
+        let full = state.room == 0;
+        if full {
+            state.dropped += lines as u64;
+        }
+        full
+    }
+
     /// How many lines were not kept.
     pub(crate) fn dropped(&self) -> u64 {
         self.state().dropped

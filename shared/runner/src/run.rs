@@ -11,6 +11,7 @@ use http::StatusCode;
 use model::run::{
     Program, RunEnd, RunOver, RunReport, RunSpec, SshProgram, Step, StepNews, StepState,
 };
+use rustix::process::DumpableBehavior;
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -46,10 +47,13 @@ pub enum Exit {
 ///
 /// # Errors
 /// When the callback endpoint cannot be understood, or this process cannot be what a runner must be.
-pub async fn run(settings: Settings, ssh: &dyn Executes) -> anyhow::Result<Exit> {
+pub async fn run(settings: Settings, ssh: Option<&dyn Executes>) -> anyhow::Result<Exit> {
     // Its programs may end without having waited for what they started: that is left to us, so that we can end it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("this process cannot take over what programs leave behind")?;
+    // Its programs may have our user, and must not find the token in our environment or our memory.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .context("this process cannot be hidden from its programs")?;
     let stop = Stop::default();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -58,7 +62,12 @@ pub async fn run(settings: Settings, ssh: &dyn Executes) -> anyhow::Result<Exit>
         settings.callback_file.clone(),
         settings.token.clone(),
     )?;
-    let answer = callback.get("run").await?;
+    let answer = tokio::select! {
+        answer = callback.get("run") => answer?,
+        // Nothing has begun.
+        _ = terminate.recv() => return Ok(Exit::Over),
+        () = tokio::time::sleep(LAST_WORD_FOR) => anyhow::bail!("nobody told what to do"),
+    };
     if answer.is_over() {
         tracing::warn!("the run is over before it began: {}", answer.text());
         return Ok(Exit::Over);
@@ -84,11 +93,12 @@ pub async fn run(settings: Settings, ssh: &dyn Executes) -> anyhow::Result<Exit>
         }
         journal.over.cancelled().await;
         stop.at_once.cancel();
+        stop.asked.cancel();
     };
-    let round_about = async {
+    let mut round_about = std::pin::pin!(async {
         tokio::join!(journal.tell(&callback, heartbeat), signals, answers);
         std::future::pending::<Infallible>().await
-    };
+    });
     let work = async {
         // A run that was cancelled before it began does not begin.
         journal.beat(FIRST_WORD_MAX).await;
@@ -100,26 +110,33 @@ pub async fn run(settings: Settings, ssh: &dyn Executes) -> anyhow::Result<Exit>
             stop: &stop,
             ssh,
         };
-        let over = run.to_its_end().await;
-        journal.flushed().await;
-        over
+        run.to_its_end().await
     };
     let over = tokio::select! {
         over = work => over,
-        never = round_about => match never {},
+        never = &mut round_about => match never {},
     };
-    if journal.over.is_cancelled() {
-        return Ok(Exit::Over);
-    }
-    let over = said(over, journal.cancelled.is_cancelled());
+    // Nothing of the run runs any more; what is left is to say so.
+    let mut leave = signal(SignalKind::terminate())?;
     let leave = async {
         tokio::select! {
-            _ = terminate.recv() => tokio::time::sleep(LEAVE_AFTER).await,
+            _ = leave.recv() => tokio::time::sleep(LEAVE_AFTER).await,
             () = tokio::time::sleep(LAST_WORD_FOR) => {}
         }
     };
+    let last_word = async {
+        tokio::select! {
+            () = journal.flushed() => {}
+            never = round_about => match never {},
+        }
+        if journal.over.is_cancelled() {
+            return Ok(Exit::Over);
+        }
+        let over = said(over, journal.cancelled.is_cancelled());
+        ended(&callback.post("run/end", &over, LAST_WORD_MAX).await?)
+    };
     tokio::select! {
-        answer = callback.post("run/end", &over, LAST_WORD_MAX) => ended(&answer?),
+        exit = last_word => exit,
         () = leave => anyhow::bail!("nobody took the run's last word"),
     }
 }
@@ -170,7 +187,7 @@ struct Run<'a> {
     callback: &'a Callback,
     journal: &'a Journal,
     stop: &'a Stop,
-    ssh: &'a dyn Executes,
+    ssh: Option<&'a dyn Executes>,
 }
 
 impl Run<'_> {
@@ -203,7 +220,15 @@ impl Run<'_> {
             return Ok(Ending::Stopped);
         }
         let folder = Folder::make(self.settings)?;
-        let ended = match folder.fill(self.spec, self.callback).await {
+        let filled = tokio::select! {
+            filled = folder.fill(self.spec, self.callback) => filled,
+            () = self.stop.asked.cancelled() => {
+                self.skip(0);
+                folder.remove().await;
+                return Ok(Ending::Stopped);
+            }
+        };
+        let ended = match filled {
             Ok(()) => self.steps_in_time(&folder, hidden, report).await,
             Err(error) => {
                 self.skip(0);

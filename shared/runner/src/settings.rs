@@ -118,7 +118,7 @@ fn run_as_of(given: Option<&str>, name: &str) -> Result<RunAs, WrongSetting> {
             let id = |text: &str| text.parse::<u32>().ok().filter(|&id| id != 0);
             let (Some(uid), Some(gid)) = (id(uid), id(gid)) else {
                 return Err(wrong(
-                    "must be `same`, a user's number, or <user>:<group>; not 0",
+                    "must be `same`, a user's number, or <user>:<group>, and not that of root",
                 ));
             };
             if is_root {
@@ -183,7 +183,7 @@ mod tests {
             ("RUN_TOKEN", ""),
             ("RUN_NAME", "../../etc"),
             ("RUN_AS", "0"),
-            ("RUN_AS", "root"),
+            ("RUN_AS", "wheel"),
         ] {
             let error = read(&[(name, value)]).expect_err(value);
             assert_eq!(error.name, name);

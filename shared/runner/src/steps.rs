@@ -65,7 +65,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) secrets: &'a BTreeMap<&'a str, &'a str>,
     pub(crate) journal: &'a Journal,
     pub(crate) stop: &'a Stop,
-    pub(crate) ssh: &'a dyn Executes,
+    pub(crate) ssh: Option<&'a dyn Executes>,
 }
 
 /// How a step ended.
@@ -163,19 +163,21 @@ impl Shared<'_> {
                             program.key_secret
                         )
                     })?;
-                self.ssh
-                    .execute(Remote {
-                        program,
-                        key,
-                        environment: &step.environment,
-                        folder,
-                        mark: &self.place.mark,
-                        ladder: step.stop,
-                        stop: self.stop,
-                        redactor,
-                        lines,
-                    })
-                    .await
+                let ssh = self.ssh.ok_or_else(|| {
+                    anyhow::anyhow!("this runner was built without what runs programs elsewhere")
+                })?;
+                ssh.execute(Remote {
+                    program,
+                    key,
+                    environment: &step.environment,
+                    folder,
+                    mark: &self.place.mark,
+                    ladder: step.stop,
+                    stop: self.stop,
+                    redactor,
+                    lines,
+                })
+                .await
             }
         }
     }
@@ -208,6 +210,10 @@ impl Told<'_> {
             let Some(piece) = piece else {
                 return;
             };
+            // What terraform says also goes into the report.
+            if self.ui.is_none() && self.journal.is_full(piece.lines.len()) {
+                continue;
+            }
             for line in piece.lines {
                 self.line(piece.stream, &line).await;
             }

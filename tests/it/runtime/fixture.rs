@@ -154,6 +154,7 @@ pub(super) fn options(db: &TestDb, files: &[(String, String)]) -> anyhow::Result
         },
         master_key_file: "/nowhere".into(),
         blobs_url: "/nowhere".to_owned(),
+        run_data: "/nowhere".into(),
         port: 0,
         isolate: Vec::new(),
         executable: None,

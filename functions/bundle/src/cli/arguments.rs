@@ -21,6 +21,9 @@ use crate::functions::FUNCTIONS;
 /// How many names of functions stand on one line of the help.
 const NAMES_A_LINE: usize = 6;
 
+/// The command that is one run; started by Switchyard, not by people.
+const RUNNER: &str = "runner";
+
 const EXAMPLES: &str = "\
 Examples:
   switchyard                        everything on this machine, on http://localhost:8080
@@ -197,6 +200,8 @@ pub(crate) struct HookArgs {
 pub(crate) enum Chosen {
     /// One function as a process of its own.
     Function(Function),
+    /// One run.
+    Runner,
     /// One of the commands.
     Command(Command),
 }
@@ -214,6 +219,9 @@ fn read(
         && let Some(function) = FUNCTIONS.iter().find(|function| function.name == name)
     {
         return Ok(Chosen::Function(*function));
+    }
+    if matches.subcommand_name() == Some(RUNNER) {
+        return Ok(Chosen::Runner);
     }
     let line = Line::from_arg_matches(&matches)?;
     Ok(Chosen::Command(
@@ -236,9 +244,17 @@ fn command() -> clap::Command {
         .map(|names| names.join(", "))
         .collect();
     let names = lines.join(",\n  ");
-    Line::command().subcommands(functions).after_help(format!(
-        "Functions, each a command that runs it alone:\n  {names}\n\n{EXAMPLES}"
-    ))
+    // Found by its mark, which is for others to read.
+    let runner = clap::Command::new(RUNNER)
+        .about("One run: fetches what it is to do from $CALLBACK_URL with $RUN_TOKEN, and does it in $RUN_DATA")
+        .arg(clap::Arg::new("mark").long("mark").value_name("MARK"))
+        .hide(true);
+    Line::command()
+        .subcommands(functions)
+        .subcommand(runner)
+        .after_help(format!(
+            "Functions, each a command that runs it alone:\n  {names}\n\n{EXAMPLES}"
+        ))
 }
 
 #[cfg(test)]
@@ -250,6 +266,7 @@ mod tests {
         match read(arguments) {
             Ok(Chosen::Command(command)) => Ok(command),
             Ok(Chosen::Function(function)) => Err(format!("the function {}", function.name)),
+            Ok(Chosen::Runner) => Err("a runner".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -273,6 +290,13 @@ mod tests {
         for function in FUNCTIONS {
             let expected = format!("the function {}", function.name);
             assert_eq!(chosen(&[function.name]).err(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_runner_may_say_by_what_it_is_found() {
+        for arguments in [["runner"].as_slice(), &["runner", "--mark", "1-2"]] {
+            assert_eq!(chosen(arguments).err().as_deref(), Some("a runner"));
         }
     }
 

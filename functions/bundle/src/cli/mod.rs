@@ -30,6 +30,7 @@ mod queue;
 mod reach;
 mod repair;
 mod run;
+mod runner;
 mod shown;
 mod signals;
 mod start;
@@ -55,8 +56,12 @@ const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Does what the arguments say. Nothing, and `up`, run everything on this machine.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(not_started) = runner::became_program() {
+        return not_started;
+    }
     match arguments::chosen() {
         Chosen::Function(function) => host::main(function),
+        Chosen::Runner => runner::runner(&Env::of_process()),
         Chosen::Command(command) => {
             let env = Env::of_process();
             match attend(&env, command) {

@@ -109,6 +109,7 @@ impl Started<'_> {
             databases: database.urls.clone(),
             master_key_file: data.master_key_file(),
             blobs_url: data.blobs().display().to_string(),
+            run_data: data.path().to_owned(),
             port: self.args.port,
             isolate: self.args.isolate,
             settings,

@@ -60,6 +60,8 @@ pub struct RuntimeOptions {
     pub master_key_file: PathBuf,
     /// Where files are kept: a folder or a URL.
     pub blobs_url: String,
+    /// The folder below which runs of this machine have theirs.
+    pub run_data: PathBuf,
     /// The gateway's port on 127.0.0.1 and, where there is one, on ::1; 0 takes a free one.
     pub port: u16,
     /// Functions or ContainerSources that run as child processes.

@@ -14,6 +14,9 @@ use super::runtime::{RuntimeError, RuntimeOptions};
 /// The Secret that holds the key under which secrets are sealed, and its key.
 const MASTER_KEY: (&str, &str) = ("master-key", "key");
 
+/// The setting that says where runners run; who has it begins runs.
+const RUNNER: &str = "RUNNER";
+
 /// What is another on this machine after each start.
 pub(super) struct Here {
     /// Where functions without an address outside are reached.
@@ -57,6 +60,15 @@ pub(super) fn resolve(
         };
         if let Some(value) = value {
             env = env.with(name, value);
+        }
+    }
+    // What runs long runs on this machine, whatever runs it elsewhere.
+    if env.get(RUNNER).is_some() {
+        env = env
+            .with(RUNNER, "local")
+            .with("RUN_DATA", options.run_data.display().to_string());
+        if let Some(program) = &options.executable {
+            env = env.with("RUNNER_PROGRAM", program.display().to_string());
         }
     }
     Ok(options
