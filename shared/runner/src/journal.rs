@@ -89,17 +89,15 @@ impl Journal {
             room.as_mut().enable();
             {
                 let mut state = self.state();
-                if state.room == 0 {
-                    state.dropped += 1;
+                if state.is_full(1) {
+                    self.more.notify_one();
                     return;
                 }
                 if state.bytes < KEPT_BYTES_MAX && state.lines.len() < KEPT_LINES_MAX {
                     let size = text.len() as u64;
                     if size > state.room {
                         state.room = 0;
-                        state.dropped += 1;
-                        let full = "the log is full: lines from here on are counted and not kept";
-                        state.push(LogStream::Task, full.to_owned());
+                        state.is_full(1);
                     } else {
                         state.room -= size;
                         state.push(stream, text);
@@ -140,12 +138,8 @@ impl Journal {
 
     /// Whether the log takes no more lines; then they are counted here, which costs nothing else.
     pub(crate) fn is_full(&self, lines: usize) -> bool {
-        let mut state = self.state();
-        let full = state.room == 0;
-        if full {
-            state.dropped += lines as u64;
-        }
-        full
+        // Nobody has to hear of that at once.
+        self.state().is_full(lines)
     }
 
     /// How many lines were not kept.
@@ -256,6 +250,19 @@ impl State {
         self.bytes += text.len();
         self.lines.push_back((stream, text));
         self.waits();
+    }
+
+    /// Says once that there is no more room, and counts what there is none for.
+    fn is_full(&mut self, lines: usize) -> bool {
+        if self.room > 0 {
+            return false;
+        }
+        if self.dropped == 0 {
+            let full = "the log is full: lines from here on are counted and not kept";
+            self.push(LogStream::Task, full.to_owned());
+        }
+        self.dropped += lines as u64;
+        true
     }
 
     fn waits(&mut self) {

@@ -102,6 +102,9 @@ pub async fn run(settings: Settings, ssh: Option<&dyn Executes>) -> anyhow::Resu
     let work = async {
         // A run that was cancelled before it began does not begin.
         journal.beat(FIRST_WORD_MAX).await;
+        if journal.cancelled.is_cancelled() {
+            stop.asked.cancel();
+        }
         let run = Run {
             settings: &settings,
             spec: &spec,
@@ -335,7 +338,7 @@ impl Run<'_> {
             }
             self.tell(n, StepState::Running, None, None);
             self.journal.say(&redactor.text(&title(step))).await;
-            let done = match shared.run(step, &redactor, report).await {
+            let done = match shared.run(n, step, &redactor, report).await {
                 Ok(done) => done,
                 Err(error) => {
                     let why = cut(&redactor.text(&format!("{error:#}")));

@@ -35,7 +35,7 @@ pub struct Remote<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// The run's folder: where uploads are and downloads go.
     pub folder: &'a Path,
-    /// What every process of the run is found by, also there.
+    /// What the program is found by there; no other step of any run has it.
     pub mark: &'a str,
     /// How it is asked to stop.
     pub ladder: StopLadder,
@@ -80,6 +80,7 @@ pub(crate) struct Done {
 impl Shared<'_> {
     pub(crate) async fn run(
         &self,
+        n: usize,
         step: &Step,
         redactor: &Redactor,
         report: &mut RunReport,
@@ -90,7 +91,7 @@ impl Shared<'_> {
         let (lines, pieces) = mpsc::channel(PIECES_MAX);
         let running = async {
             let ended = self
-                .program(step, &environment, &folder, redactor, &lines)
+                .program(n, step, &environment, &folder, redactor, &lines)
                 .await;
             drop(lines);
             ended
@@ -129,6 +130,7 @@ impl Shared<'_> {
 
     async fn program(
         &self,
+        n: usize,
         step: &Step,
         environment: &BTreeMap<String, String>,
         folder: &Path,
@@ -171,7 +173,7 @@ impl Shared<'_> {
                     key,
                     environment: &step.environment,
                     folder,
-                    mark: &self.place.mark,
+                    mark: &format!("{}-{n}", self.place.mark),
                     ladder: step.stop,
                     stop: self.stop,
                     redactor,
