@@ -30,13 +30,12 @@ use host::Ctx;
 use model::TenantId;
 use model::run::{
     LOG_BATCH_BYTES_MAX, LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX, REPORT_BYTES_MAX, RunNews,
-    RunOver, RunReport,
+    RunOver, RunReport, StepNews, StepState,
 };
 use queue::Hold;
 use queue::runs::{NewsHeard, SpecFound};
 use serde::de::DeserializeOwned;
 use store::run_spec_slot;
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use self::pace::Pace;
@@ -50,21 +49,19 @@ const NEWS_BYTES_MAX: usize = 2 * 1024 * 1024;
 const END_BYTES_MAX: usize = 1024 * 1024;
 /// Steps that news may tell of.
 const STEPS_MAX: usize = 1_000;
-/// Artifacts that are put together at a time. Each holds up to 128 MiB while it is sealed.
-const AT_A_TIME: usize = 2;
 
 /// What the calls of all runners share.
 pub(crate) struct Runs {
     keys: Keys,
     pace: Pace,
-    putting_together: Semaphore,
+    together: files::Together,
 }
 
 pub(crate) fn routes(keys: Keys) -> Router<Ctx> {
     let runs = Runs {
         keys,
         pace: Pace::default(),
-        putting_together: Semaphore::new(AT_A_TIME),
+        together: files::Together::default(),
     };
     Router::new()
         .route("/run", get(spec))
@@ -165,9 +162,42 @@ async fn news(
     check(&news)?;
     let heard = answered(|| ctx.queue().run_news(caller.tenant, caller.hold, &news)).await?;
     match heard {
-        NewsHeard::Taken(taken) => Ok(axum::Json(taken).into_response()),
+        NewsHeard::Taken(taken) => {
+            count_steps(&ctx, caller, &news).await;
+            Ok(axum::Json(taken).into_response())
+        }
         NewsHeard::Stale => Err(RunRefusal::Stale),
         NewsHeard::Unknown => Err(RunRefusal::Unknown),
+    }
+}
+
+/// Counts how long steps took that have ended. A heartbeat costs nothing more; what cannot be counted is no runner's trouble.
+async fn count_steps(ctx: &Ctx, caller: Caller, news: &RunNews) {
+    let ended = |step: &&StepNews| !matches!(step.state, StepState::Waiting | StepState::Running);
+    let ended: Vec<i32> = news
+        .steps
+        .iter()
+        .filter(ended)
+        .filter_map(|step| i32::try_from(step.step).ok())
+        .collect();
+    if ended.is_empty() {
+        return;
+    }
+    match ctx
+        .queue()
+        .steps_ended(caller.tenant, caller.hold, &ended)
+        .await
+    {
+        Ok(steps) => {
+            for step in steps {
+                ctx.metrics()
+                    .step_ended(&step.task, &step.name, step.state, step.took);
+            }
+        }
+        Err(error) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "steps that ended are not counted"
+        ),
     }
 }
 

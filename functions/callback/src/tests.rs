@@ -717,13 +717,30 @@ async fn while_the_database_is_away_a_function_is_asked_to_come_again() {
         epoch: 1,
         until: mounted.ctx.now() + TimeDelta::minutes(5),
     };
-    let request = Request::post("/callback")
-        .header("x-worker-id", token.sign(&keyring))
-        .body(Body::empty())
-        .expect("a request");
-    let begun = tokio::time::Instant::now();
-    let answer = mounted.router.oneshot(request).await.expect("an answer");
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.headers()["retry-after"], "2");
-    assert!(begun.elapsed() <= TRY_FOR + Duration::from_secs(1));
+    let empty = "0".repeat(64);
+    let whole = json!({"bytes": 0, "sha256": empty, "parts": 0}).to_string();
+    let over = json!({"end": "succeeded", "report": {}}).to_string();
+    for (method, path, body) in [
+        ("POST", "/callback", ""),
+        ("GET", "/run", ""),
+        ("POST", "/run/news", "{}"),
+        ("POST", "/run/end", &over),
+        ("GET", "/run/artifacts/x/parts", ""),
+        ("PUT", "/run/artifacts/x/parts/0", "x"),
+        ("POST", "/run/artifacts/x", &whole),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-worker-id", token.sign(&keyring))
+            .body(Body::from(body.to_owned()))
+            .expect("a request");
+        let begun = tokio::time::Instant::now();
+        let answer = mounted.router.clone().oneshot(request).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(answer.headers()["retry-after"], "2", "{path}");
+        let took = begun.elapsed();
+        assert!(took <= TRY_FOR + Duration::from_secs(1), "{path}: {took:?}");
+    }
 }

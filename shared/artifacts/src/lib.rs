@@ -239,4 +239,27 @@ fn media_type(said: Option<&str>, name: &ArtifactName) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_is_none_is_guessed_from_the_name() {
+        let name = ArtifactName::new("a/plan.json").expect("a name");
+        for (said, is) in [
+            (None, "application/json"),
+            (
+                Some("text/plain; charset=utf-8"),
+                "text/plain; charset=utf-8",
+            ),
+            (Some("nonsense"), "application/json"),
+            (Some("text/plain\r\nset-cookie: a=b"), "application/json"),
+            (Some(""), "application/json"),
+        ] {
+            assert_eq!(media_type(said, &name), is, "{said:?}");
+        }
+        let long = format!("text/{}", "x".repeat(200));
+        assert_eq!(media_type(Some(&long), &name), "application/json");
+        let odd = ArtifactName::new("core").expect("a name");
+        assert_eq!(media_type(None, &odd), "application/octet-stream");
+    }
+}

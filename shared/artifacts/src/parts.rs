@@ -123,7 +123,10 @@ impl Artifacts {
                 }
                 if matches!(error, ArtifactError::Differs { .. }) {
                     self.clear(&staged(tenant, id)?).await;
-                    self.ctx.store().drop_upload(tenant, id).await?;
+                    // A place in a bucket stays the same, so that the URL that was given for it can be used again.
+                    if matches!(announced.from, Sent::Parts(_)) {
+                        self.ctx.store().drop_upload(tenant, id).await?;
+                    }
                 }
                 return Err(error);
             }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use model::run::StepState;
 use model::{Broker, JobState};
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -26,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use self::labels::{
     CODE_CLASSES, Delivered, From, OUTCOMES, Pool, RepairKind, Sink, Stream, Task, TaskOutcome,
-    TaskPriority, TaskRun, TaskStop, ToBroker, Version, outcome,
+    TaskPriority, TaskRun, TaskStep, TaskStop, ToBroker, Version, outcome, step, step_outcome,
 };
 pub use self::labels::{Repair, RunOutcome, Stopped, Streamed};
 pub(crate) use self::scrape::answer;
@@ -47,6 +48,7 @@ const DURATION_SECS: [f64; 10] = [
 
 type Latency = Family<Task, Histogram, fn() -> Histogram>;
 type Took = Family<TaskRun, Histogram, fn() -> Histogram>;
+type StepTook = Family<TaskStep, Histogram, fn() -> Histogram>;
 type Ratio = Gauge<f64, AtomicU64>;
 
 /// The counters of a process. Cheap to clone; all clones count together.
@@ -62,6 +64,7 @@ struct Inner {
     finished: Family<TaskOutcome, Counter>,
     latency: Latency,
     took: Took,
+    step_took: StepTook,
     stop_requests: Family<Task, Counter>,
     stops: Family<TaskStop, Counter>,
     repairs: Family<RepairKind, Counter>,
@@ -70,6 +73,7 @@ struct Inner {
     delivered: Family<Delivered, Counter>,
     dead_lettered: Family<Sink, Counter>,
     sse_clients: Family<Stream, Gauge<i64, AtomicI64>>,
+    store_failures: Counter,
     slots: Family<Pool, Gauge<i64, AtomicI64>>,
     slots_used: Family<Pool, Gauge<i64, AtomicI64>>,
     busy: Family<Pool, Ratio>,
@@ -109,6 +113,7 @@ impl Metrics {
             finished: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_SECS)),
             took: Family::new_with_constructor(|| Histogram::new(DURATION_SECS)),
+            step_took: Family::new_with_constructor(|| Histogram::new(DURATION_SECS)),
             stop_requests: Family::default(),
             stops: Family::default(),
             repairs: Family::default(),
@@ -117,6 +122,7 @@ impl Metrics {
             delivered: Family::default(),
             dead_lettered: Family::default(),
             sse_clients: Family::default(),
+            store_failures: Counter::default(),
             slots: Family::default(),
             slots_used: Family::default(),
             busy: Family::default(),
@@ -157,6 +163,26 @@ impl Metrics {
                 outcome,
             })
             .observe(took.as_secs_f64());
+    }
+
+    /// A step of a run ended after so long. Steps that have not ended or never began are not counted; of names, those are told
+    /// apart that tasks of ours give.
+    pub fn step_ended(&self, task: &str, name: &str, state: StepState, took: Duration) {
+        if let Some(outcome) = step_outcome(state) {
+            self.0
+                .step_took
+                .get_or_create(&TaskStep {
+                    task: self.task(task),
+                    step: step(name),
+                    outcome,
+                })
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    /// The store of artifacts did not do what it should.
+    pub fn store_failed(&self) {
+        self.0.store_failures.inc();
     }
 
     /// A job reached a final state. States that are not final are not counted.
@@ -368,6 +394,7 @@ impl Inner {
             finished,
             latency,
             took,
+            step_took,
             stop_requests,
             stops,
             repairs,
@@ -376,6 +403,7 @@ impl Inner {
             delivered,
             dead_lettered,
             sse_clients,
+            store_failures,
             slots,
             slots_used,
             busy,
@@ -399,6 +427,16 @@ impl Inner {
             "task_run_duration_seconds",
             "How long attempts took",
             took.clone(),
+        );
+        registry.register(
+            "task_step_duration_seconds",
+            "How long steps of runs took, by whom it was told: the callback endpoint",
+            step_took.clone(),
+        );
+        registry.register(
+            "artifact_store_failures",
+            "Times that the store of artifacts did not take or give what it should",
+            store_failures.clone(),
         );
         registry.register(
             "task_cancellations_requested",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::run::{NewsTaken, RunNews, RunOver, RunReport, Then};
+use model::run::{NewsTaken, RunNews, RunOver, RunReport, StepState, Then};
 use model::{JobId, JobState, LogStream, TenantId};
 
 use crate::executors::Heard;
@@ -99,6 +99,19 @@ pub struct LastRun {
     pub report: RunReport,
     /// Why it ended as it did, where that was said.
     pub reason: Option<String>,
+}
+
+/// A step that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedStep {
+    /// The task whose job it was.
+    pub task: String,
+    /// What it is called.
+    pub name: String,
+    /// How it ended.
+    pub state: StepState,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Queue {
@@ -248,6 +261,48 @@ impl Queue {
             "unknown" => Ok(NewsHeard::Unknown),
             outcome => Err(odd("run_news", outcome)),
         }
+    }
+
+    /// Those of a run's steps that have ended just now, for who counts them: a step whose news come again much later is not among
+    /// them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn steps_ended(
+        &self,
+        tenant: TenantId,
+        hold: Hold,
+        steps: &[i32],
+    ) -> Result<Vec<EndedStep>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"
+            select j.task, s.name, s.state, extract(epoch from s.ended_at - s.started_at)::float8 as "took!"
+            from switchyard.run_steps s
+            join switchyard.jobs j on j.database_id = s.database_id and j.id = s.job_id
+            where s.database_id = $1 and s.job_id = $2 and s.epoch = $3 and s.step = any ($4)
+              and s.ended_at > clock_timestamp() - interval '2 seconds' and s.started_at is not null
+            "#,
+            tenant.uuid(),
+            hold.job.0,
+            hold.epoch,
+            steps
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let state = [StepState::Succeeded, StepState::Failed, StepState::Stopped]
+                    .into_iter()
+                    .find(|state| state.as_str() == row.state)?;
+                Some(EndedStep {
+                    task: row.task,
+                    name: row.name,
+                    state,
+                    took: Duration::try_from_secs_f64(row.took).unwrap_or_default(),
+                })
+            })
+            .collect())
     }
 
     /// Takes what a runner says of its end. Said twice it counts once; of two ends the first counts.

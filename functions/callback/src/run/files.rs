@@ -1,6 +1,7 @@
 //! Files of a run: those that it was told of, and those that it leaves.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifacts::{Announced, ArtifactError, ArtifactName, Artifacts, Sent};
@@ -11,8 +12,10 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use host::Ctx;
 use model::run::{ARTIFACT_PART_BYTES, FileContent, RunSpec};
+use queue::Hold;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -43,6 +46,63 @@ struct Announcement {
     blob: Option<String>,
 }
 
+/// Artifacts that are put together at a time. Each holds up to 128 MiB while it is sealed.
+const AT_A_TIME: usize = 2;
+
+/// What is being put together in this process: each once, and not too much at a time.
+#[derive(Debug)]
+pub(super) struct Together {
+    places: Arc<Semaphore>,
+    under_way: Arc<Mutex<HashSet<Key>>>,
+}
+
+/// An artifact of a claim of a job.
+type Key = (i64, i64, ArtifactName);
+
+/// That one is being put together.
+struct Place {
+    under_way: Arc<Mutex<HashSet<Key>>>,
+    key: Key,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Default for Together {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            under_way: Arc::default(),
+        }
+    }
+}
+
+impl Together {
+    /// A place for an artifact; none while the same is under way, or all are taken for as long as a request is held.
+    async fn begin(&self, hold: Hold, name: &ArtifactName) -> Option<Place> {
+        let permit = Arc::clone(&self.places).acquire_owned();
+        let permit = tokio::time::timeout(TRY_FOR, permit).await.ok()?.ok()?;
+        let key = (hold.job.0, hold.epoch, name.clone());
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(key.clone()).then(|| Place {
+            under_way: Arc::clone(&self.under_way),
+            key,
+            _permit: permit,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&self.key);
+    }
+}
+
 fn artifacts(ctx: &Ctx) -> Result<Artifacts, RunRefusal> {
     Artifacts::of(ctx).map_err(RunRefusal::internal)
 }
@@ -52,7 +112,7 @@ fn named(name: String) -> Result<ArtifactName, RunRefusal> {
 }
 
 /// Does something again while the database is away, for as long as a request is held.
-async fn held<T, F>(again: impl Fn() -> F) -> Result<T, RunRefusal>
+async fn held<T, F>(ctx: &Ctx, again: impl Fn() -> F) -> Result<T, RunRefusal>
 where
     F: Future<Output = Result<T, ArtifactError>>,
 {
@@ -65,7 +125,12 @@ where
             {
                 tokio::time::sleep(TRY_EVERY).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if matches!(error, ArtifactError::Store(_)) {
+                    ctx.metrics().store_failed();
+                }
+                return Err(error.into());
+            }
         }
     }
 }
@@ -111,7 +176,10 @@ pub(super) async fn put_part(
         .map_err(|_| RunRefusal::Wrong("a part is a number, from 0".to_owned()))?;
     let bytes = refusal::read(request.into_body(), ARTIFACT_PART_BYTES).await?;
     let artifacts = artifacts(&ctx)?;
-    held(|| artifacts.put_part(caller.tenant, caller.hold, &name, part, bytes.clone())).await?;
+    held(&ctx, || {
+        artifacts.put_part(caller.tenant, caller.hold, &name, part, bytes.clone())
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -124,7 +192,7 @@ pub(super) async fn parts(
     let caller = runs.caller(&ctx, request.headers())?;
     let name = named(name)?;
     let artifacts = artifacts(&ctx)?;
-    let parts = held(|| artifacts.parts(caller.tenant, caller.hold, &name)).await?;
+    let parts = held(&ctx, || artifacts.parts(caller.tenant, caller.hold, &name)).await?;
     Ok(axum::Json(json!({ "parts": parts })).into_response())
 }
 
@@ -149,27 +217,34 @@ pub(super) async fn complete(
         let why = "sha256 is 64 hexadecimal digits";
         return Err(RunRefusal::Wrong(why.to_owned()));
     }
-    let announced = Announced {
-        bytes: said.bytes,
-        sha256: &said.sha256,
-        media_type: said.media_type.as_deref(),
-        sealed: said.sealed,
-        from,
-    };
-    let place = tokio::time::timeout(TRY_FOR, runs.putting_together.acquire());
-    let Ok(Ok(_place)) = place.await else {
+    let Some(place) = runs.together.begin(caller.hold, &name).await else {
         return Err(RunRefusal::Busy);
     };
     let artifacts = artifacts(&ctx)?;
-    let kept =
-        held(|| artifacts.put_together(caller.tenant, caller.hold, &name, &announced)).await?;
-    tracing::info!(
-        job.id = caller.hold.job.0,
-        artifact.name = %name,
-        artifact.bytes = said.bytes,
-        "a run left an artifact"
-    );
-    Ok(answer(&kept))
+    let counted = ctx.clone();
+    // Goes on when nobody waits for the answer any more: who asks again finds it done.
+    let work = ctx.spawn(async move {
+        let _place = place;
+        let announced = Announced {
+            bytes: said.bytes,
+            sha256: &said.sha256,
+            media_type: said.media_type.as_deref(),
+            sealed: said.sealed,
+            from,
+        };
+        let kept = held(&counted, || {
+            artifacts.put_together(caller.tenant, caller.hold, &name, &announced)
+        });
+        let kept = kept.await?;
+        tracing::info!(
+            job.id = caller.hold.job.0,
+            artifact.name = %name,
+            artifact.bytes = said.bytes,
+            "a run left an artifact"
+        );
+        Ok(answer(&kept))
+    });
+    work.await.map_err(RunRefusal::internal)?
 }
 
 fn answer(kept: &artifacts::Kept) -> Response {

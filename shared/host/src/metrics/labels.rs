@@ -3,6 +3,7 @@
 use std::fmt;
 
 use model::JobState;
+use model::run::StepState;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 /// How an attempt at a job came to its end.
@@ -121,6 +122,35 @@ pub(super) struct TaskOutcome {
 pub(super) struct TaskRun {
     pub(super) task: String,
     pub(super) outcome: RunOutcome,
+}
+
+/// Names of steps that are told apart: those that tasks of ours give.
+const STEPS: [&str; 14] = [
+    "apply", "collect", "create", "deploy", "destroy", "down", "init", "plan", "prepare", "show",
+    "status", "up", "validate", "version",
+];
+
+/// The label of a step.
+pub(super) fn step(name: &str) -> &'static str {
+    STEPS
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or(super::OTHER_TASK)
+}
+
+/// The word for how a step ended; none for one that did not, or never began.
+pub(super) const fn step_outcome(state: StepState) -> Option<&'static str> {
+    match state {
+        StepState::Succeeded | StepState::Failed | StepState::Stopped => Some(state.as_str()),
+        StepState::Waiting | StepState::Running | StepState::Skipped => None,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct TaskStep {
+    pub(super) task: String,
+    pub(super) step: &'static str,
+    pub(super) outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
