@@ -103,7 +103,7 @@ pub(crate) struct Wanted {
     payload: Value,
     /// A named queue: one job at a time, in order.
     queue: Option<String>,
-    /// At most one job with this key is pending and one is worked on; the newest wins.
+    /// At most one job with this key is pending and one is worked on; the newest wins. Kinds of runs have one of their own.
     key: Option<String>,
 }
 
@@ -124,11 +124,18 @@ pub(crate) async fn create(
     Given(wanted): Given<Wanted>,
 ) -> Result<impl IntoResponse, Problem> {
     let by = asked.may(Role::Operator)?;
+    let kind = runs::kind(&wanted.task);
+    if let Some(kind) = kind {
+        (kind.check)(&wanted.payload)
+            .map_err(|refused| Problem::BadBody(format!("payload: {refused}")))?;
+    }
+    // Of runs of one thing the newest counts, unless somebody wants it otherwise.
+    let own_key = kind.and_then(|kind| (kind.key)(&wanted.payload));
     let job = OwnJob {
         task: &wanted.task,
         payload: &wanted.payload,
         queue_name: wanted.queue.as_deref(),
-        key: wanted.key.as_deref(),
+        key: wanted.key.as_deref().or(own_key.as_deref()),
         actor: by,
     };
     let mut tx = asked.begin().await?;

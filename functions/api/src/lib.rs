@@ -6,6 +6,7 @@
 //! the header, never the cookie alone, and a role. Whatever goes wrong is one of the few problem documents of [`Problem`]
 //! (RFC 9457). `GET /openapi.json` describes all of it.
 
+mod approvals;
 mod artifacts;
 mod asked;
 mod bindings;
@@ -24,6 +25,7 @@ mod queues;
 mod repair;
 mod schedules;
 mod tasks;
+mod terraform;
 mod triggers;
 mod watches;
 mod workspaces;
@@ -105,10 +107,12 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         )
         .route("/jobs", get(jobs::list).post(jobs::create))
         .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/approve", post(approvals::approve))
         .route("/jobs/{id}/artifacts", get(artifacts::of_job))
         .route("/jobs/{id}/artifacts/{name}", put(artifacts::bring_to_job))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/log", get(job_log::read))
+        .route("/jobs/{id}/reject", post(approvals::reject))
         .route("/jobs/{id}/runs", get(jobs::runs))
         .route("/log-rules", get(log_rules::list).post(log_rules::create))
         .route("/log-rules/test", post(log_rules::test))
@@ -174,6 +178,29 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/tasks/{name}", get(tasks::show))
         .route("/tasks/{name}/cap", put(tasks::cap))
         .route("/tasks/{name}/limit", put(tasks::limit))
+        .route("/terraform-states", get(terraform::list))
+        .route(
+            "/terraform-states/{id}",
+            get(terraform::show).delete(terraform::remove),
+        )
+        .route("/terraform-states/{id}/unlock", post(terraform::unlock))
+        .route("/terraform-states/{id}/versions", get(terraform::versions))
+        .route(
+            "/terraform-states/{id}/versions/{number}",
+            get(terraform::version),
+        )
+        .route(
+            "/terraform-states/{id}/versions/{number}/diff",
+            get(terraform::difference),
+        )
+        .route(
+            "/terraform-states/{id}/versions/{number}/download",
+            get(terraform::download),
+        )
+        .route(
+            "/terraform-states/{id}/versions/{number}/promote",
+            post(terraform::promote),
+        )
         .route("/trigger-kinds", get(triggers::kinds))
         .route("/triggers", get(triggers::list).post(triggers::create))
         .route(

@@ -22,6 +22,7 @@ mod executors;
 mod jobs;
 mod ruling;
 mod schedules;
+mod states;
 mod telling;
 mod triggers;
 mod workspaces;

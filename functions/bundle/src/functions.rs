@@ -24,6 +24,7 @@ pub const FUNCTIONS: &[Function] = &[
     task_bulk::FUNCTION,
     task_http::FUNCTION,
     task_static::FUNCTION,
+    terraform_state::FUNCTION,
     webhook_any::FUNCTION,
     webhook_azure::FUNCTION,
     webhook_bitbucket::FUNCTION,

@@ -1,5 +1,5 @@
 //! Takes back what dead workers held, makes due what its time has come for, tells again what is to
-//! be stopped, and makes the next days' partitions.
+//! be stopped, frees the locks of terraform's states that dead runs held, and makes the next days' partitions.
 //!
 //! The relay does the first two as well, sooner; this is what makes good a relay that is dead.
 
@@ -21,6 +21,8 @@ pub const FUNCTION: Function = Function {
 const BATCH: i32 = 1000;
 /// How far ahead there are partitions.
 const PARTITION_DAYS: i32 = 7;
+/// Locks of states that one tick takes from runs that are over.
+const LOCKS_MAX: i32 = 100;
 
 /// What a tick changed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +34,8 @@ struct Report {
     /// Cancels that nobody took up, or that are to be tried again.
     cancels: i32,
     partitions: i32,
+    /// Locks of terraform's states that runs held which are over.
+    state_locks: i32,
 }
 
 async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
@@ -56,5 +60,10 @@ async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
             .make_partitions(PARTITION_DAYS)
             .await
             .context("could not make partitions")?,
+        state_locks: ctx
+            .store()
+            .free_ended_terraform_locks(LOCKS_MAX)
+            .await
+            .context("could not free locks of states")?,
     })
 }

@@ -105,6 +105,12 @@ async fn fill(owner: &PgPool, tenant: Uuid) {
             values ($T, $T, $T, 'all', '{*}')",
         "insert into switchyard.notifications (id, database_id, endpoint_id, message_id, event_id, event_type, body)
             values ($T, $T, $T, 'msg_1', 'evt', 'type', '{}')",
+        "insert into switchyard.terraform_states (id, database_id, name) values ($T, $T, 'net')",
+        "insert into switchyard.terraform_versions
+            (database_id, state_id, number, id, serial, lineage, sha256, bytes, sealed, by_whom)
+            values ($T, $T, 1, $T, 1, 'l', sha256('x'), 1, 'sealed', 'me')",
+        "insert into switchyard.terraform_reads (database_id, job_id, epoch, state_id, version)
+            select database_id, job_id, epoch, $T, 1 from switchyard.runs where database_id = $T",
         "insert into switchyard.notification_attempts (database_id, notification_id, number, took_ms) values ($T, $T, 1, 1)",
         "insert into switchyard.artifacts (id, database_id, job_id, epoch, name, media_type, bytes, sha256, blob, sealed)
             values ($T, $T, 1, 1, 'plan', 'text/plain', 1, sha256('x'), 'b', false)",

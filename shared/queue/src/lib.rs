@@ -6,6 +6,7 @@
 
 mod cancel;
 pub mod dead;
+mod decide;
 mod enqueue;
 pub mod executors;
 mod hold;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use database::SystemDb;
 
 pub use cancel::CancelTry;
+pub use decide::{Decided, decide_own};
 pub use enqueue::{Added, NewJob, OwnJob, enqueue, enqueue_own, know_task};
 pub use hold::{Beat, ClaimedJob, Ended, Finish, Hold, Wait};
 pub use jobs_schema::{JobsSchema, WrongSchemaName, install_jobs_schema};

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use crate::environment::shown;
 use crate::{Files, Kind, Refused, check_environment, check_files, check_folder, read};
@@ -26,6 +25,8 @@ const TIME_LIMIT_SECS_MAX: u64 = 24 * 60 * 60;
 /// How long terraform may take to stop, in seconds, unless it is said: it saves its state in that time.
 pub const STOP_GRACE_SECS: u64 = 60;
 const STOP_GRACE_SECS_MAX: u64 = 600;
+/// The longest name of a workspace, in characters.
+const WORKSPACE_CHARS_MAX: usize = 100;
 /// All variables together, in bytes of JSON.
 const VARIABLES_BYTES_MAX: usize = 128 * 1024;
 
@@ -91,9 +92,9 @@ pub struct Payload {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Source {
-    /// A workspace.
+    /// A workspace, by its name or its id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub workspace: Option<Uuid>,
+    pub workspace: Option<String>,
     /// A folder below the workspace's.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub folder: String,
@@ -197,7 +198,13 @@ impl Payload {
 impl Source {
     fn check(&self, refused: &mut Refused) {
         match (&self.workspace, &self.inline) {
-            (Some(_), None) => {
+            (Some(workspace), None) => {
+                if workspace.is_empty()
+                    || workspace.chars().count() > WORKSPACE_CHARS_MAX
+                    || workspace.chars().any(char::is_control)
+                {
+                    refused.add("source.workspace", "it is a workspace's name or id");
+                }
                 check_folder("source.folder", &self.folder, refused);
                 if self.commit.is_some() && self.branch.is_some() {
                     refused.add("source", "say commit or branch, not both");
@@ -338,7 +345,7 @@ fn schema() -> Value {
                 "type": "object",
                 "additionalProperties": false,
                 "properties": {
-                    "workspace": {"title": "Workspace", "type": "string", "format": "uuid"},
+                    "workspace": {"title": "Workspace", "description": "Its name or its id.", "type": "string", "minLength": 1, "maxLength": 100},
                     "folder": {
                         "title": "Folder", "description": "Below the workspace's.", "type": "string", "maxLength": 200,
                     },
@@ -464,14 +471,14 @@ mod tests {
 
     #[test]
     fn a_source_is_one_of_two() {
-        let workspace = json!({"workspace": Uuid::nil(), "folder": "net", "branch": "main"});
+        let workspace = json!({"workspace": "infra", "folder": "net", "branch": "main"});
         assert_eq!(
             with(|payload| payload["source"] = workspace.clone()),
             Ok(())
         );
         assert_eq!(field(|payload| payload["source"] = json!({})), "source");
         assert_eq!(
-            field(|payload| payload["source"]["workspace"] = json!(Uuid::nil())),
+            field(|payload| payload["source"]["workspace"] = json!("infra")),
             "source"
         );
         for (name, value) in [
@@ -484,7 +491,7 @@ mod tests {
             ("folder", "/etc"),
         ] {
             let at =
-                field(|payload| payload["source"] = json!({"workspace": Uuid::nil(), name: value}));
+                field(|payload| payload["source"] = json!({"workspace": "infra", name: value}));
             assert_eq!(at, format!("source.{name}"), "{value}");
         }
         for files in [

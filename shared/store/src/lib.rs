@@ -28,6 +28,8 @@ pub mod replays;
 mod retention;
 mod run_spec;
 pub mod setup;
+mod state_token;
+pub mod terraform;
 pub mod trail;
 pub mod triggers;
 pub mod watch;
@@ -40,6 +42,7 @@ pub use callback_token::{BadToken, CallbackToken};
 pub use keyring::{Keyring, KeyringError, SealedError, Slot};
 pub use redelivery_token::RedeliveryToken;
 pub use run_spec::{RUN_SPEC_BYTES_MAX, run_spec_slot};
+pub use state_token::StateToken;
 
 /// The store as functions see it. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -130,7 +130,13 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "claim_by_default", "workers work for everybody"),
     for_all(SYSTEM, "claim_jobs", "workers work for everybody"),
     for_all(SYSTEM, "claimable_jobs", RELAY),
+    writes(
+        SYSTEM,
+        "clear_terraform_state",
+        "select c.* from switchyard.clear_terraform_state({tenant}, 'of-a-free', 'a person', null, null) c",
+    ),
     writes(SYSTEM, "decide_job", "select switchyard.decide_job({tenant}, {approval}, true, 'a person')"),
+    writes(TENANT, "decide_own_job", "select switchyard.decide_own_job({approval}, true, null, 'a person')"),
     writes(
         SYSTEM,
         "declare_schedule",
@@ -170,6 +176,7 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "forget_task", INSTALLATION),
     for_all(SYSTEM, "forget_upload", CLOCK),
     for_all(SYSTEM, "forget_worker", INSTALLATION),
+    for_all(SYSTEM, "free_ended_terraform_locks", CLOCK),
     fenced("hear_cancels", "select switchyard.hear_cancels(array[{stopping}::bigint], array[{epoch}::bigint])"),
     fenced(
         "heartbeat_jobs",
@@ -178,21 +185,44 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "job_reasons", "what it tells is in the tenant's own form below"),
     for_all(SYSTEM, "left_behind_twice", "tells only which of the caller's own holds are over"),
     for_all(SYSTEM, "left_in", "a number; the tenant's own form is below"),
+    writes(
+        SYSTEM,
+        "lock_terraform_state",
+        "select l.* from switchyard.lock_terraform_state(
+            {tenant}, gen_random_uuid(), 'of-a-free', 'mine', '{}', 'a person', null, null
+        ) l",
+    ),
     for_all(SYSTEM, "make_due", CLOCK),
     for_all(SYSTEM, "make_partitions", INSTALLATION),
     for_all(SYSTEM, "measure", INSTALLATION),
     for_all(SYSTEM, "next_due", CLOCK),
     for_all(SYSTEM, "note_hearing", RELAY),
+    writes(
+        TENANT,
+        "note_own_terraform_download",
+        "select switchyard.note_own_terraform_download(md5('of-a')::uuid, 1, 'a person')",
+    ),
     for_all(SYSTEM, "note_rejection", "each rejection names its trigger, whose tenant it gets"),
+    writes(SYSTEM, "note_terraform_read", "select switchyard.note_terraform_read({tenant}, 'of-a', 1, 'a person')"),
     writes(SYSTEM, "pause", "select switchyard.pause('pause', {tenant}, 'queued', null, 'a person', null)"),
     writes(SYSTEM, "pause_schedule", "select switchyard.pause_schedule({tenant}, {schedule}, 'a person', null)"),
     for_all(SYSTEM, "plan_schedule", BY_ROW),
+    writes(
+        TENANT,
+        "promote_own_terraform_version",
+        "select switchyard.promote_own_terraform_version(md5('of-a-free')::uuid, 2, 'a person')",
+    ),
     writes(
         SYSTEM,
         "publish",
         "select switchyard.publish('observed', {tenant}, 'id', 'type', '/', null, '{}', '{}')",
     ),
     writes(SYSTEM, "purge_job", "select switchyard.purge_job({tenant}, {dead})"),
+    reads(
+        SYSTEM,
+        "read_terraform_state",
+        "select r.outcome, convert_from(r.sealed, 'UTF8') from switchyard.read_terraform_state({tenant}, 'of-a', null, null) r",
+    ),
     for_all(SYSTEM, "reap_jobs", CLOCK),
     for_all(SYSTEM, "append_workload_logs", "lines go where the workload is, whose tenant is compared"),
     for_all(SYSTEM, "end_look", "the place's own tenant is used, never an argument"),
@@ -203,6 +233,11 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "record_decisions_once", "the event's own tenant is used, never an argument"),
     for_all(SYSTEM, "record_log", "what the system sees of a tenant it says to that tenant"),
     for_all(SYSTEM, "record_log_matches", "the rule's own tenant is used, never an argument"),
+    writes(
+        TENANT,
+        "remove_own_terraform_state",
+        "select switchyard.remove_own_terraform_state(md5('of-a-free')::uuid, 'a person')",
+    ),
     for_all(SYSTEM, "take_notifications", "a reconciler sends for all tenants"),
     for_all(SYSTEM, "take_places", "a reconciler looks for all tenants"),
     for_all(SYSTEM, "end_credential_check", "the credential's own tenant is used, never an argument"),
@@ -210,6 +245,17 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "fail_sync", "the workspace's own tenant is used, never an argument"),
     for_all(SYSTEM, "take_credentials", "a reconciler looks for all tenants"),
     for_all(SYSTEM, "take_workspaces", "a reconciler looks for all tenants"),
+    writes(
+        TENANT,
+        "unlock_own_terraform_state",
+        "select switchyard.unlock_own_terraform_state(md5('of-a')::uuid, 'of-a', 'a person', null)",
+    ),
+    for_all(SYSTEM, "state_person", PERSON),
+    writes(
+        SYSTEM,
+        "unlock_terraform_state",
+        "select u.* from switchyard.unlock_terraform_state({tenant}, 'of-a', 'of-a', null, null) u",
+    ),
     for_all(SYSTEM, "unread_lines", "a reconciler reads for all tenants"),
     for_all(OBSERVER, "write_notifications", "the event's tenant, and its own endpoints"),
     for_all(SYSTEM, "record_decisions", "the event's own tenant is used, never an argument"),
@@ -401,5 +447,13 @@ pub(crate) const CALLS: &[Call] = &[
         TENANT,
         "stage_own_artifact",
         "select s.* from switchyard.stage_own_artifact({running}, 'notes', 10, gen_random_uuid()) s",
+    ),
+    writes(
+        SYSTEM,
+        "write_terraform_state",
+        "select w.* from switchyard.write_terraform_state(
+            {tenant}, gen_random_uuid(), 'of-a-free', null, gen_random_uuid(), 1, 'l', null, sha256('y'), 1, 'y', 'a person',
+            null, null
+        ) w",
     ),
 ];

@@ -43,6 +43,17 @@ insert into switchyard.deliveries (id, database_id, trigger_id, vendor, verdict,
 values (md5('{mark}')::uuid, '{tenant}', md5('{mark}')::uuid, '{mark}', 'ignored', 0);
 insert into switchyard.event_log (database_id, severity, source, message) values ('{tenant}', 'info', 'test', '{mark}');
 
+-- What terraform knows.
+insert into switchyard.terraform_states (
+    id, database_id, name, current, versions, lock_id, lock_holder, locked_at, locked_by
+) values (md5('{mark}')::uuid, '{tenant}', '{mark}', 1, 1, '{mark}', '{"ID": "{mark}", "Who": "{mark}"}', now(), '{mark}');
+insert into switchyard.terraform_states (id, database_id, name, current, versions)
+values (md5('{mark}-free')::uuid, '{tenant}', '{mark}-free', 1, 2);
+insert into switchyard.terraform_versions (
+    database_id, state_id, number, id, serial, lineage, sha256, bytes, sealed, by_whom
+) select '{tenant}', md5(s)::uuid, n, gen_random_uuid(), n, '{mark}', sha256('{mark}'), 1, '{mark}', '{mark}'
+from unnest(array['{mark}', '{mark}-free']) s, generate_series(1, 2) n;
+
 -- What is watched, and who is told.
 insert into switchyard.credentials (id, database_id, name, host, secret) values (md5('{mark}')::uuid, '{tenant}', '{mark}', 'git.example.test', 'x');
 insert into switchyard.places (id, database_id, kind, url) values (md5('{mark}')::uuid, '{tenant}', 'git', 'https://git.example.test/{mark}');

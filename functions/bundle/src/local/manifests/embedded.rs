@@ -37,6 +37,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "knative/task-bulk.yaml",
     "knative/task-http.yaml",
     "knative/task-static.yaml",
+    "knative/terraform-state.yaml",
     "knative/webhook-any.yaml",
     "knative/webhook-azure.yaml",
     "knative/webhook-bitbucket.yaml",

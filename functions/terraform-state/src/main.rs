@@ -1,0 +1,5 @@
+//! `terraform-state` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(terraform_state::FUNCTION)
+}
