@@ -382,6 +382,33 @@ async fn a_cancel_is_applied_when_nothing_runs_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_ends_what_a_killed_runner_left_behind() {
+    let _turn = turn().await;
+    let world = World::new().await;
+    let script = "setsid sh -c 'trap \"\" TERM; echo ready; while :; do sleep 0.1; done' & wait";
+    let job = world.add(script, json!({})).await;
+    world.until_said(job, "ready").await;
+    let processes = world.processes(job).await;
+    for found in processes.find() {
+        if found.is_runner {
+            found.signal(Signal::KILL);
+        }
+    }
+    let from = Instant::now();
+    world.cancel(job).await;
+    let ended = world.ended(job, WITHIN).await;
+    // By whom it was found, not by a lease that was over.
+    assert!(
+        from.elapsed() < Duration::from_secs(LEASE_SECS / 2),
+        "{:?}",
+        from.elapsed()
+    );
+    assert_eq!(ended.state, "cancelled");
+    assert!(processes.find().is_empty());
+    assert_eq!(world.runs(job).await, ["cancelled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_at_any_moment_leaves_one_outcome() {
     let _turn = turn().await;
     let world = World::new().await;

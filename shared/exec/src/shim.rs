@@ -62,12 +62,15 @@ pub enum ShimError {
     #[error("the program cannot be held within its bounds: {0}")]
     Held(String),
     /// The program.
-    #[error("{program} cannot be started as this user: {source}")]
+    #[error(
+        "{program} cannot be started as this user: {why}. It and what it needs must be readable for everybody, or RUN_AS name a user \
+         who may read it"
+    )]
     Program {
         /// Which.
         program: String,
-        /// Why.
-        source: std::io::Error,
+        /// What the system says.
+        why: std::io::Error,
     },
 }
 
@@ -171,10 +174,10 @@ pub fn is_fenced(folder: &Path) -> bool {
 pub fn become_program(arguments: &[OsString]) -> Result<Infallible, ShimError> {
     let (hold, program) = Hold::read(arguments).ok_or(ShimError::Arguments)?;
     hold.take_effect()?;
-    let source = Command::new(&program[0]).args(&program[1..]).exec();
+    let why = Command::new(&program[0]).args(&program[1..]).exec();
     Err(ShimError::Program {
         program: program[0].display().to_string(),
-        source,
+        why,
     })
 }
 

@@ -45,14 +45,23 @@ impl Folder {
 
     fn make_anew(&self, runs: &Path) -> std::io::Result<()> {
         let make = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
-        make(runs, PASSAGE)?;
+        // Whatever mask this process was given.
+        let make_passage = |path: &Path| {
+            make(path, PASSAGE)?;
+            let mode = path.metadata()?.permissions().mode();
+            if mode & PASSAGE == PASSAGE {
+                return Ok(());
+            }
+            std::fs::set_permissions(path, Permissions::from_mode(mode | PASSAGE))
+        };
+        make_passage(runs)?;
         for name in ["work", "home", "tmp", "fetched", "made"] {
             match std::fs::remove_dir_all(self.root.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        make(&self.root, PASSAGE)?;
+        make_passage(&self.root)?;
         for name in ["work", "home", "tmp"] {
             let path = self.root.join(name);
             make(&path, OWN)?;

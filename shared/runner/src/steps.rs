@@ -224,14 +224,12 @@ impl Told<'_> {
     }
 
     async fn line(&mut self, stream: LogStream, line: &Line) {
-        let text = match (&mut self.ui, stream, line.whole()) {
-            (Some(ui), LogStream::Stdout, Some(bytes)) => {
-                let Some(text) = ui.feed(&String::from_utf8_lossy(bytes)) else {
-                    return;
-                };
+        let text = match (&mut self.ui, stream) {
+            (Some(ui), LogStream::Stdout) => match understood(ui, line) {
                 // What it says in several lines may hide what is only seen over them.
-                self.redactor.text(&text).into_owned()
-            }
+                Some(text) => self.redactor.text(&text).into_owned(),
+                None => return,
+            },
             _ => line.shown(self.redactor),
         };
         for line in text.split('\n') {
@@ -248,6 +246,22 @@ impl Told<'_> {
             self.report.terraform = Some(self.redactor.value(ui.report()));
         }
     }
+}
+
+/// What terraform's UI says with a line. Of a message that cannot be read nothing is shown: only terraform knows what in it is
+/// sensitive.
+fn understood(ui: &mut terraform::Ui, line: &Line) -> Option<String> {
+    let Some(bytes) = line.whole() else {
+        return Some(format!(
+            "a message of more than {UI_LINE_BYTES_MAX} bytes is left out"
+        ));
+    };
+    let line = String::from_utf8_lossy(bytes);
+    let text = ui.feed(&line)?;
+    if text == line && line.trim_start().starts_with('{') {
+        return Some("a message that broke off, or is not known, is left out".to_owned());
+    }
+    Some(text)
 }
 
 /// The report that may be sent. A plan that is too large for it is said to be; the plan itself is kept as an artifact.

@@ -512,7 +512,9 @@ async fn what_terraform_says_goes_into_log_and_report() {
 {"@level":"info","@message":"Terraform 1.11.4","terraform":"1.11.4","type":"version","ui":"1.2"}
 {"@level":"info","@message":"Plan: 1 to add, 0 to change, 0 to destroy.","changes":{"add":1,"change":0,"remove":0,"operation":"plan"},"type":"change_summary"}
 a hunter2-hunter2 line that is no JSON
-EOF"#;
+EOF
+printf '{"type":"outputs","outputs":{"password":{"sensitive":true,"value":"' && head -c 300000 /dev/zero | tr '\0' x
+echo; printf '{"type":"outputs","outputs":{"password":{"sensitive":true,"value":"of-nobody'"#;
     let spec = with(spec(&[("plan", say)]), |spec| {
         spec["steps"][0]["output"] = json!("terraform");
         spec["secrets"] = json!([{"name": "password", "value": "hunter2-hunter2"}]);
@@ -524,7 +526,9 @@ EOF"#;
         [
             "Terraform 1.11.4",
             "Plan: 1 to add, 0 to change, 0 to destroy.",
-            "a *** line that is no JSON"
+            "a *** line that is no JSON",
+            "a message of more than 262144 bytes is left out",
+            "a message that broke off, or is not known, is left out",
         ]
     );
     let report = world.end().report.terraform.unwrap();
