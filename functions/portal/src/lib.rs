@@ -9,6 +9,7 @@ pub mod config_form;
 pub mod headers;
 pub mod i18n;
 pub mod log_text;
+pub mod payload_form;
 pub mod views;
 
 mod http;

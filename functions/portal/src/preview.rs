@@ -3,6 +3,8 @@
 
 mod queue;
 mod runs;
+mod starting;
+mod told;
 mod triggers;
 
 use std::collections::HashSet;
@@ -865,6 +867,8 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
     ];
     pages.extend(queue::pages(&reader("/queues")));
     pages.extend(runs::pages(&reader("/jobs/48213")));
+    pages.extend(starting::pages(&reader("/runs")));
+    pages.extend(told::pages(&reader("/notifications")));
     pages.extend(triggers::pages(&reader("/triggers")));
     pages
 }

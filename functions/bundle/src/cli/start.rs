@@ -137,12 +137,16 @@ fn wanted(args: &StartArgs) -> anyhow::Result<(String, Value)> {
             };
             let action = args.terraform.action.unwrap_or(Action::Apply);
             let variables: Map<String, Value> = args.terraform.variables.iter().cloned().collect();
-            let payload = json!({
+            let mut payload = json!({
                 "action": action.as_str(),
                 "state": state,
                 "source": { "inline": { "files": files } },
                 "variables": variables,
             });
+            if action == Action::Plan {
+                // The plan is all: nobody is asked.
+                payload["approve_within_secs"] = json!(0);
+            }
             Ok((TASK_TERRAFORM.to_owned(), payload))
         }
         (Some(_), None) => {
@@ -314,7 +318,15 @@ async fn outputs(env: &Env, client: &Client, job: JobId, output: Output) -> anyh
     }
     let mut runs = client.get(&format!("jobs/{job}/runs")).await?;
     let paint = Paint::stdout(env);
-    for text in plan::outputs(&runs["items"][0]["report"]["terraform"].take(), paint) {
+    let report = runs["items"][0]["report"].take();
+    // A plan that nobody was asked about is the end of it.
+    let planned = report["plan"]
+        .is_object()
+        .then(|| plan::lines(&report["plan"], paint));
+    for text in planned.into_iter().flatten() {
+        line(text);
+    }
+    for text in plan::outputs(&report["terraform"], paint) {
         line(text);
     }
     Ok(())

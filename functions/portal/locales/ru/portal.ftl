@@ -373,6 +373,81 @@ diagnostics-title = Что говорит terraform
 diagnostic-error = Ошибка
 diagnostic-warning = Предупреждение
 
+notifications-title = Уведомления
+endpoints-title = Получатели
+endpoints-none = Пока никого не уведомляют. Получатель создаётся запросом POST /notification-endpoints к API.
+endpoint-delivered = Последняя доставка
+endpoint-failing = не удаётся { $when }
+notification-rules-title = Правила
+notification-rules-none = Нет правила, о чём уведомлять. Правило создаётся запросом POST /notification-rules к API.
+rule-of = О чём
+rule-tells = Кого
+told-on = Включено
+told-off = Выключено
+told-never = никогда
+column-state = Состояние
+messages-title = Сообщения
+messages-none = Пока ничего не отправлено.
+message-event = Событие
+message-id = Идентификатор сообщения
+message-repeats = Повторяет
+message-next = Следующая попытка
+message-delivered = Доставлено
+message-failed = Не удалось
+message-pending = В пути
+message-attempts = { $count ->
+    [one] { $count } попытка
+    [few] { $count } попытки
+    [many] { $count } попыток
+   *[other] { $count } попытки
+}
+message-again = Отправить ещё раз
+log-rules-title = Правила для журналов
+log-rules-none = Пока ни одно правило не смотрит на строки. Правило создаётся запросом POST /log-rules к API.
+log-rule-found = Найдено
+log-rule-counts = подошло: { $matched }, сообщено: { $told }
+event-log-title = Что они нашли
+event-log-none = Пока ничего.
+severity-error = Ошибка
+severity-warning = Предупреждение
+severity-info = Сведения
+
+nav-runs = Запуски
+runs-title = Запуски
+runs-latest = Последние
+runs-none = Пока ничего не запускали. Запустите сами или поручите это push или расписанию.
+runs-older = Более старые
+run-start = Запустить
+run-kind = Вид
+run-json = Параметры в JSON
+run-rest = Другие ключи
+run-rest-hint = То, для чего нет поля, как объект JSON. Передаётся как есть.
+run-more-rows = Ещё строка
+fault-no-number = { $title } — не целое число.
+workspaces-title = Рабочие пространства
+workspaces-none = Рабочих пространств пока нет. Это папка репозитория Git, из которой запускают; создаётся запросом POST /workspaces к API.
+workspace-never = ещё не прочитано
+workspace-sync = Синхронизировать сейчас
+workspace-url = Репозиторий
+workspace-branch = Ветка
+workspace-folder = Папка
+workspace-synced = Прочитано
+workspace-credential = Учётные данные
+templates-title = Что можно запустить
+templates-none = Не найдено ничего, что можно запустить: ни *.tf, ни topology.yml, ни *.clab.yml.
+
+topology-title = Лаборатория { $lab }
+topology-link = Топология
+topology-not-drawn = Лаборатория из { $count } узлов не рисуется: вот она таблицей.
+topology-nodes = Узлы
+topology-kind = Вид
+topology-image = Образ
+topology-address = Адрес управления
+topology-links = Соединения
+topology-no-links = Соединений нет.
+topology-from = Откуда
+topology-to = Куда
+
 workloads-title = Приложения
 workloads-lede = То, что задания развёртывают и поддерживают в рабочем состоянии.
 workload-empty = Пусто

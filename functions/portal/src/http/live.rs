@@ -36,6 +36,7 @@ use crate::views::job::{job_history, job_plan, job_result, job_run, job_status, 
 use crate::views::model::Reader;
 use crate::views::overview::overview_content;
 use crate::views::queues::{Which, lanes_content};
+use crate::views::runs::runs_content;
 use crate::views::schedules::{schedule_content, schedules_content};
 use crate::views::workload::workload_content;
 
@@ -68,6 +69,7 @@ enum Topic {
     Schedules(schedules::Before),
     /// With the place after which lines are wanted, if any are.
     Job(JobId, Option<LogCursor>),
+    Runs(super::runs::Before),
     Workload(WorkloadId),
 }
 
@@ -136,6 +138,15 @@ pub(super) async fn tasks(
     Query(query): Query<queues::After>,
 ) -> Result<Response, Problem> {
     answer(ctx, signed, &headers, Topic::Lanes(Which::Tasks, query)).await
+}
+
+pub(super) async fn runs(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    headers: HeaderMap,
+    Query(query): Query<super::runs::Before>,
+) -> Result<Response, Problem> {
+    answer(ctx, signed, &headers, Topic::Runs(query)).await
 }
 
 pub(super) async fn schedules(
@@ -349,6 +360,10 @@ impl Tail {
                 let view = queues::read(&mut tx, &self.signed, *which, query).await?;
                 Look::at("lanes", lanes_content(reader, &view))
             }
+            Topic::Runs(query) => {
+                let view = super::runs::read_list(&mut tx, &self.signed, query).await?;
+                Look::at("runs", runs_content(reader, &view))
+            }
             Topic::Schedule(id) => {
                 let view = schedules::read(&mut tx, &self.signed, *id)
                     .await?
@@ -474,6 +489,7 @@ impl Tail {
         match &self.topic {
             Topic::Job(_, Some(LogCursor { epoch, seq })) => format!("{hash}.{epoch}.{seq}"),
             Topic::Job(_, None)
+            | Topic::Runs(_)
             | Topic::Overview
             | Topic::Dead(_)
             | Topic::Deliveries(_)

@@ -4,6 +4,7 @@
 //! [`problem::Problem`], which the [`frame`] around all routes renders as a page.
 
 mod again;
+mod artifacts;
 mod dead;
 mod deliveries;
 mod dry_run;
@@ -16,16 +17,19 @@ mod overview;
 mod problem;
 mod queues;
 mod rows;
+mod run_form;
 mod runs;
 mod schedule_form;
 mod schedules;
 #[cfg(test)]
 mod served;
 mod session;
+mod told;
 mod trigger_form;
 mod triggers;
 mod visitor;
 mod workloads;
+mod workspaces;
 
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::response::Response;
@@ -62,6 +66,10 @@ pub(crate) struct Settings {
 pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
     Router::new()
         .route("/", get(overview::page))
+        .route(
+            "/artifacts/{id}",
+            get(artifacts::open).post(artifacts::sealed),
+        )
         .route("/dead", get(dead::list))
         .route("/dead/all", get(dead::ask_all).post(dead::all))
         .route("/dead/chosen", get(dead::ask_chosen).post(dead::choose))
@@ -79,6 +87,13 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/jobs/{id}/cancel", post(jobs::cancel))
         .route("/jobs/{id}/find", get(log::find))
         .route("/jobs/{id}/lines", get(log::more))
+        .route("/jobs/{id}/topology", get(artifacts::topology))
+        .route("/log-rules", get(told::lines))
+        .route("/notifications", get(told::list))
+        .route("/notifications/{id}", get(told::show))
+        .route("/notifications/{id}/redeliver", post(told::redeliver))
+        .route("/runs", get(runs::list).post(run_form::start))
+        .route("/runs/new", get(run_form::new))
         .route("/pauses", post(queues::stop))
         .route("/pauses/{id}/resume", post(queues::go_on))
         .route("/queues", get(queues::queues))
@@ -134,12 +149,15 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
             "/workloads/{id}/rollback",
             get(workloads::ask_rollback).post(workloads::rollback),
         )
+        .route("/workspaces/{id}", get(workspaces::page))
+        .route("/workspaces/{id}/sync", post(workspaces::sync))
         .route("/live/overview", get(live::overview))
         .route("/live/dead", get(live::dead))
         .route("/live/deliveries", get(live::deliveries))
         .route("/live/events/{id}", get(live::event))
         .route("/live/jobs/{id}", get(live::job))
         .route("/live/queues", get(live::queues))
+        .route("/live/runs", get(live::runs))
         .route("/live/schedules", get(live::schedules))
         .route("/live/schedules/{id}", get(live::schedule))
         .route("/live/tasks", get(live::tasks))

@@ -1,10 +1,15 @@
 //! What runners did for a job, and people's word on its plan.
 
+use axum::extract::{Query, State};
 use database::TenantTx;
+use host::Ctx;
+use maud::Markup;
 use model::JobId;
 use model::run::StepState;
 use queue::reasons::Reason;
+use serde::Deserialize;
 use serde_json::Value;
+use store::artifacts::{Artifact, ArtifactFilter, artifacts};
 use store::pages::{self, JobDetail, JobEvent};
 use terraform::{MaskedPlan, Report};
 
@@ -12,11 +17,54 @@ use super::problem::Problem;
 use super::rows;
 use super::session::Signed;
 use crate::views::model::{
-    JobState, PlanDecision, PlanView, RunPanel, RunState, RunView, StepView, StopEnd, StopView,
+    ArtifactRow, JobState, PlanDecision, PlanView, RunPanel, RunState, RunView, StepView, StopEnd,
+    StopView,
 };
+use crate::views::runs::{RunsPage, runs as runs_view};
 
 /// What the database says of a job that nobody decided on.
 const NOBODY_DECIDED: &str = "rejected: nobody decided in time";
+
+/// Jobs that are listed at a time.
+const JOBS: usize = 50;
+
+/// Which part of the list.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Before {
+    before: Option<JobId>,
+}
+
+/// The latest runs.
+pub(super) async fn list(
+    State(ctx): State<Ctx>,
+    signed: Signed,
+    Query(before): Query<Before>,
+) -> Result<Markup, Problem> {
+    let mut tx = signed.begin(&ctx).await?;
+    let view = read_list(&mut tx, &signed, &before).await?;
+    tx.commit().await?;
+    Ok(runs_view(&signed.reader(), &view))
+}
+
+/// The same for the stream.
+pub(super) async fn read_list(
+    tx: &mut TenantTx,
+    signed: &Signed,
+    before: &Before,
+) -> Result<RunsPage, Problem> {
+    let found = pages::latest_runs(tx, before.before, JOBS).await?;
+    let older = found.last().filter(|_| found.len() == JOBS).copied();
+    let jobs = pages::jobs(tx, &found).await?;
+    let mut jobs = rows::jobs(tx, &jobs).await?;
+    let workspaces = store::workspaces::list(tx).await?;
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.id));
+    Ok(RunsPage {
+        jobs,
+        older_href: older.map(|job| format!("/runs?before={job}")),
+        may_start: signed.may_operate(),
+        workspaces: workspaces.iter().map(super::workspaces::row).collect(),
+    })
+}
 
 /// Everything of it that the job's page shows.
 pub(super) async fn read(
@@ -54,8 +102,28 @@ pub(super) async fn read(
         runs: runs.into_iter().map(one_run).collect(),
         report,
         plan,
-        artifacts: Vec::new(),
+        artifacts: kept(tx, signed, id).await?,
     })
+}
+
+/// Files that are listed with a job, the newest.
+const ARTIFACTS: usize = 100;
+
+async fn kept(tx: &mut TenantTx, signed: &Signed, job: JobId) -> Result<Vec<ArtifactRow>, Problem> {
+    let filter = ArtifactFilter {
+        job: Some(job),
+        ..ArtifactFilter::default()
+    };
+    let rows = artifacts(tx, &filter, None, ARTIFACTS).await?;
+    let row = |row: Artifact| ArtifactRow {
+        href: (!row.sealed || signed.may_administer()).then(|| format!("/artifacts/{}", row.id)),
+        name: row.name,
+        bytes: u64::try_from(row.bytes).unwrap_or_default(),
+        sha256: row.sha256,
+        sealed: row.sealed,
+        at: row.created_at,
+    };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// A runner may be of another version than we are: what it says and we cannot read is left out, and told in the log.

@@ -17,6 +17,7 @@ pub(super) enum Section {
     Deliveries,
     Triggers,
     Workloads,
+    Runs,
     Queue,
     Elsewhere,
 }
@@ -87,6 +88,7 @@ fn bar(reader: &Reader, head: &Head<'_>) -> Markup {
                     (item(Section::Deliveries, "/deliveries", "inbox", language.t("nav-deliveries")))
                     (item(Section::Triggers, "/triggers", "trigger", language.t("nav-triggers")))
                     (item(Section::Workloads, "/workloads", "workload", language.t("nav-workloads")))
+                    (item(Section::Runs, "/runs", "running", language.t("nav-runs")))
                     (item(Section::Queue, "/queues", "queued", language.t("nav-queue")))
                 }
             }
@@ -138,6 +140,12 @@ fn menu(reader: &Reader) -> Markup {
                 }
             }
             div class="menu-panel" {
+                @if reader.person.is_some() {
+                    ul class="plain-list" {
+                        li { a href="/notifications" { (language.t("notifications-title")) } }
+                        li { a href="/log-rules" { (language.t("log-rules-title")) } }
+                    }
+                }
                 @if let Some(person) = &reader.person {
                     p class="menu-who" {
                         strong { (person.name) }

@@ -11,6 +11,7 @@ mod run;
 mod schedule;
 mod trigger;
 mod workload;
+mod workspace;
 
 pub use delivery::{Became, Body, DeliveryList, DeliveryPage, DeliveryRow, HeaderRow, Verdict};
 pub use event::{ChainKind, ChainNode, Clause, Decision, EventPage, EventRow, JobRef};
@@ -33,3 +34,4 @@ pub use trigger::{
 pub use workload::{
     BindingRow, LiveRevision, RevisionRow, RollbackPage, WorkloadPage, WorkloadRow, WorkloadState,
 };
+pub use workspace::{RunFormPage, TemplateRow, WorkspacePage, WorkspaceRow};

@@ -8,6 +8,7 @@ mod terraform;
 use maud::{Markup, html};
 use model::run::StepState;
 
+use super::layout::form_token;
 use super::model::{ArtifactRow, JobPage, Reader, RunPanel, RunView, StepView, Tone};
 use super::parts::{ago, bytes, chip, clock, commit, duration, icon, moment, tone_class};
 use crate::i18n::Key;
@@ -24,7 +25,7 @@ pub fn job_run(reader: &Reader, view: &JobPage) -> Markup {
             @if let Some(run) = panel.runs.first() {
                 (latest(reader, run, panel))
                 @if let Some(report) = &panel.report { (terraform::report(reader, report)) }
-                @if !panel.artifacts.is_empty() { (artifacts(reader, &panel.artifacts)) }
+                @if !panel.artifacts.is_empty() { (artifacts(reader, view.row.id, &panel.artifacts)) }
             }
         }
     }
@@ -102,11 +103,16 @@ const fn look_of(state: StepState) -> (Tone, &'static str, Key) {
     }
 }
 
-fn artifacts(reader: &Reader, rows: &[ArtifactRow]) -> Markup {
+fn artifacts(reader: &Reader, job: i64, rows: &[ArtifactRow]) -> Markup {
     let language = reader.language;
     html! {
         section class="panel" aria-labelledby="artifacts" {
-            header class="panel-head" { h2 id="artifacts" { (language.t("artifacts-title")) } }
+            header class="panel-head" {
+                h2 id="artifacts" { (language.t("artifacts-title")) }
+                @if rows.iter().any(|row| row.name == labs::TOPOLOGY_ARTIFACT) {
+                    a href={ "/jobs/" (job) "/topology" } { (language.t("topology-link")) }
+                }
+            }
             table class="rows" {
                 caption class="unseen" { (language.t("artifacts-title")) }
                 thead {
@@ -122,6 +128,10 @@ fn artifacts(reader: &Reader, rows: &[ArtifactRow]) -> Markup {
                         tr data-row {
                             td class="lead" {
                                 @match &row.href {
+                                    Some(href) if row.sealed => form method="post" action=(href) {
+                                        (form_token(reader))
+                                        button class="button small" type="submit" { (icon("download")) (row.name) }
+                                    },
                                     Some(href) => a class="row-link" href=(href) download { (row.name) },
                                     None => (row.name),
                                 }

@@ -239,6 +239,7 @@ fn fault_words(language: Language, fault: &FormFault) -> Markup {
             FormFault::NoJson { place, why } => {
                 (language.with("fault-no-json", &[("place", place.as_str().into()), ("why", why.as_str().into())]))
             },
+            FormFault::NoNumber(title) => (language.with("fault-no-number", &[("title", title.as_str().into())])),
             FormFault::Said(text) => span lang="en" { (text) },
         }
     }

@@ -32,7 +32,7 @@ pub use logs::{
     log_place_before,
 };
 pub use overview::{Overview, overview};
-pub use runs::{Run, RunStep, runs};
+pub use runs::{Run, RunStep, latest_runs, runs};
 pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};
 pub use triggers::{
     BindingShown, BoundWorkload, TriedWith, TriggerListed, TriggerShown, tried_with, trigger_list,

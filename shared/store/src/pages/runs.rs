@@ -6,6 +6,8 @@ use model::JobId;
 use model::run::RunReport;
 use serde::Serialize;
 
+use super::rows;
+
 /// Runs of a job that are shown, at most: the newest.
 const RUNS_MAX: i64 = 20;
 /// Steps of a run that are shown, at most.
@@ -53,6 +55,31 @@ pub struct RunStep {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Jobs that have runs, newest first, before one that is known.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn latest_runs(
+    tx: &mut TenantTx,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<JobId>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        select distinct job_id
+        from switchyard.runs
+        where database_id = switchyard.current_tenant() and job_id < $1
+        order by job_id desc
+        limit $2
+        "#,
+        before.map_or(i64::MAX, |job| job.0),
+        rows(limit)
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(JobId).collect())
 }
 
 /// The runs of a job, newest first.

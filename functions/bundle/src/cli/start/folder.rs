@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 /// How many files are sent, at most.
-const FILES_MAX: usize = 500;
+const FILES_MAX: usize = 200;
 /// How much all of them hold, at most, in bytes; what is more belongs into a workspace.
 const BYTES_MAX: u64 = 200 * 1024;
 /// How deep folders may be nested.

@@ -217,6 +217,8 @@ pub enum FormFault {
         /// Where it ceases to be JSON, and why.
         why: String,
     },
+    /// A text is no whole number; which.
+    NoNumber(String),
     /// It is not taken; where and why.
     Said(String),
 }
