@@ -4,6 +4,7 @@
 mod queue;
 mod runs;
 mod starting;
+mod states;
 mod told;
 mod triggers;
 
@@ -868,6 +869,7 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
     pages.extend(queue::pages(&reader("/queues")));
     pages.extend(runs::pages(&reader("/jobs/48213")));
     pages.extend(starting::pages(&reader("/runs")));
+    pages.extend(states::pages(&reader("/states")));
     pages.extend(told::pages(&reader("/notifications")));
     pages.extend(triggers::pages(&reader("/triggers")));
     pages

@@ -290,7 +290,7 @@ async fn decide(env: &Env, client: &Client, job: JobId, args: &StartArgs) -> any
         None
     };
     if let Some(verb) = verb {
-        let body = json!({ "sha256": sha256 });
+        let body = json!({ "plan": sha256 });
         client.post(&format!("jobs/{job}/{verb}"), &body).await?;
     }
     Ok(())

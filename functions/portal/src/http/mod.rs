@@ -6,6 +6,7 @@
 mod again;
 mod artifacts;
 mod dead;
+mod decide;
 mod deliveries;
 mod dry_run;
 mod events;
@@ -24,6 +25,7 @@ mod schedules;
 #[cfg(test)]
 mod served;
 mod session;
+mod states;
 mod told;
 mod trigger_form;
 mod triggers;
@@ -84,7 +86,9 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/events/{id}", get(events::page))
         .route("/jobs/{id}", get(jobs::page))
         .route("/jobs/{id}/log", get(log::raw))
+        .route("/jobs/{id}/approve", post(decide::approve))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/jobs/{id}/reject", post(decide::reject))
         .route("/jobs/{id}/find", get(log::find))
         .route("/jobs/{id}/lines", get(log::more))
         .route("/jobs/{id}/topology", get(artifacts::topology))
@@ -97,6 +101,11 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/pauses", post(queues::stop))
         .route("/pauses/{id}/resume", post(queues::go_on))
         .route("/queues", get(queues::queues))
+        .route("/states", get(states::list))
+        .route("/states/{id}", get(states::page))
+        .route("/states/{id}/diff", get(states::difference))
+        .route("/states/{id}/promote", post(states::promote))
+        .route("/states/{id}/unlock", post(states::unlock))
         .route("/tasks", get(queues::tasks))
         .route(
             "/schedules",

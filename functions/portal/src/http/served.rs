@@ -455,19 +455,24 @@ fn pages_of(house: &House) -> Vec<String> {
     ]
 }
 
-const COMMON: [&str; 14] = [
+const COMMON: [&str; 19] = [
     "/",
     "/dead",
     "/dead/chosen?deed=purge&job=1",
     "/deliveries",
+    "/log-rules",
+    "/notifications",
     "/queues",
+    "/runs",
     "/schedules",
     "/schedules/new",
+    "/states",
     "/tasks",
     "/workloads",
     "/live/dead",
     "/live/deliveries",
     "/live/overview",
+    "/live/runs",
     "/live/schedules",
     "/live/tasks",
 ];

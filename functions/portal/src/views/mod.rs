@@ -17,6 +17,7 @@ pub mod runs;
 pub mod schedule_form;
 pub mod schedules;
 pub mod session;
+pub mod states;
 pub mod told;
 pub mod topology;
 pub mod trigger_form;

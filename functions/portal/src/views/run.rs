@@ -14,7 +14,9 @@ use super::parts::{ago, bytes, chip, clock, commit, duration, icon, moment, tone
 use crate::i18n::Key;
 
 pub use plan::job_plan;
+pub(super) use plan::{attributes, shown};
 pub(super) use stop::stop;
+pub(super) use terraform::left_out;
 
 /// The part with the id `job-run`, which the stream replaces.
 #[must_use]

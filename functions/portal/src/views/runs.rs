@@ -38,6 +38,7 @@ pub fn runs(reader: &Reader, view: &RunsPage) -> Markup {
     let main = html! {
         header class="page-head" {
             h1 { (title) }
+            a class="button" href="/states" { (icon("lock")) (language.t("states-title")) }
             @if view.may_start {
                 a class="button primary" href="/runs/new" { (icon("plus")) (language.t("run-start")) }
             }

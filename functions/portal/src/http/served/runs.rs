@@ -216,6 +216,20 @@ async fn a_run_is_seen_as_it_goes() {
     let vera = it.sign_in("acme", "Vera", Role::Viewer).await;
     let (_, page) = it.get(Some(&vera), &path).await;
     assert!(!page.contains("/approve"), "a viewer decides nothing");
+
+    let other = sha256.replace('5', "6");
+    for (browser, plan, status) in [
+        (&vera, sha256, StatusCode::FORBIDDEN),
+        (&olga, other.as_str(), StatusCode::CONFLICT),
+        (&olga, sha256, StatusCode::SEE_OTHER),
+        (&olga, sha256, StatusCode::CONFLICT),
+    ] {
+        let body = format!("sha256={plan}");
+        let answer = it.submit(browser, &format!("{path}/approve"), &body).await;
+        assert_eq!(answer.status(), status);
+    }
+    let (_, page) = it.get(Some(&olga), &path).await;
+    assert!(page.contains("Approved by Olga"), "{page}");
 }
 
 #[tokio::test]
@@ -240,4 +254,91 @@ async fn a_stop_is_seen_in_its_stages() {
     heard.expect("an end");
     stream.until("Applied: nothing of it runs any more").await;
     stream.until("event: finished").await;
+}
+
+fn fields(pairs: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(pairs);
+    form.finish()
+}
+
+#[tokio::test]
+async fn pages_about_runs_open_for_who_may_see_them() {
+    let it = served().await;
+    let vera = it.sign_in("acme", "Vera", Role::Viewer).await;
+    let olga = it.sign_in("acme", "Olga", Role::Operator).await;
+    for path in ["/runs", "/states", "/notifications", "/log-rules"] {
+        let (status, page) = it.get(Some(&vera), path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {page}");
+    }
+    let none = uuid::Uuid::nil();
+    for path in [
+        format!("/states/{none}"),
+        format!("/workspaces/{none}"),
+        format!("/artifacts/{none}"),
+        format!("/notifications/{none}"),
+        format!("/jobs/{}/topology", it.acme.job),
+        "/runs/new?kind=unheard-of".to_owned(),
+    ] {
+        let (status, _) = it.get(Some(&olga), &path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let (status, _) = it.get(Some(&vera), "/runs/new").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, page) = it.get(Some(&olga), "/runs/new").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("main.tf"), "{page}");
+}
+
+#[tokio::test]
+async fn a_run_is_started_from_its_form_and_what_has_no_field_goes_along() {
+    let it = served().await;
+    let olga = it.sign_in("acme", "Olga", Role::Operator).await;
+    let written = [
+        ("kind", "task-terraform"),
+        ("p.action", "plan"),
+        ("p.state", "network"),
+        ("n.0.source.inline.files", "main.tf"),
+        (
+            "v.0.source.inline.files",
+            "output \"x\" {\r\n  value = 1\r\n}\r\n",
+        ),
+        ("n.1.source.inline.files", ""),
+        ("v.1.source.inline.files", ""),
+        ("p.variables", "{\"a\": [1]}"),
+    ];
+    let mut wrong = written.to_vec();
+    wrong[2] = ("p.state", "../etc");
+    wrong.push(("do", "save"));
+    let refused = it.submit(&olga, "/runs", &fields(&wrong)).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let page = super::text(refused).await;
+    assert!(
+        page.contains("state: ") && page.contains("../etc"),
+        "{page}"
+    );
+
+    let mut other = written.to_vec();
+    other.extend([("rest", "{\"a_newer_key\": true}"), ("do", "json")]);
+    let turned = it.submit(&olga, "/runs", &fields(&other)).await;
+    assert_eq!(turned.status(), StatusCode::OK);
+    let page = super::text(turned).await;
+    assert!(page.contains("a_newer_key"), "{page}");
+
+    let mut good = written.to_vec();
+    good.push(("do", "save"));
+    let started = it.submit(&olga, "/runs", &fields(&good)).await;
+    assert_eq!(started.status(), StatusCode::SEE_OTHER);
+    let payload: serde_json::Value =
+        sqlx::query_scalar("select payload from switchyard.jobs where task = 'task-terraform'")
+            .fetch_one(&it.rows)
+            .await
+            .expect("a job");
+    assert_eq!(
+        payload,
+        json!({
+            "action": "plan", "state": "network", "variables": {"a": [1]},
+            "source": {"inline": {"files": {"main.tf": "output \"x\" {\n  value = 1\n}\n"}}},
+        })
+    );
 }

@@ -151,12 +151,19 @@ fn one_resource(reader: &Reader, resource: &ResourceChange, open: bool) -> Marku
                 }
             }
             @if !resource.attributes.is_empty() {
-                table class="rows diff" {
-                    (diff_head(reader))
-                    tbody { @for attribute in &resource.attributes { (one_attribute(reader, attribute)) } }
-                }
+                (attributes(reader, &resource.attributes))
             }
             (left_out(reader, resource.attributes_left_out))
+        }
+    }
+}
+
+/// What is different, attribute by attribute.
+pub(in crate::views) fn attributes(reader: &Reader, attributes: &[Attribute]) -> Markup {
+    html! {
+        table class="rows diff" {
+            (diff_head(reader))
+            tbody { @for attribute in attributes { (one_attribute(reader, attribute)) } }
         }
     }
 }
@@ -188,7 +195,8 @@ fn one_attribute(reader: &Reader, attribute: &Attribute) -> Markup {
     }
 }
 
-fn shown(reader: &Reader, value: Option<&Shown>) -> Markup {
+/// A value, or what stands for it.
+pub(in crate::views) fn shown(reader: &Reader, value: Option<&Shown>) -> Markup {
     let language = reader.language;
     match value {
         None => html! { span class="quiet" { (language.t("diff-absent")) } },

@@ -164,7 +164,7 @@ fn one_diagnostic(reader: &Reader, diagnostic: &Diagnostic) -> Markup {
 }
 
 /// How many more there are than are shown.
-pub(super) fn left_out(reader: &Reader, count: usize) -> Markup {
+pub(in crate::views) fn left_out(reader: &Reader, count: usize) -> Markup {
     html! {
         @if count > 0 {
             p class="hint" { (reader.language.with("plan-left-out", &[("count", (count as u64).into())])) }
