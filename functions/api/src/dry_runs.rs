@@ -300,6 +300,7 @@ impl Pasted {
             correlation_id: String::new(),
             depth: self.depth,
             only_binding: None,
+            job: None,
         }
     }
 }
@@ -314,6 +315,8 @@ fn stored_event(it: TriedWith) -> (Event, Delivered) {
         correlation_id: it.correlation_id,
         depth: it.depth,
         only_binding: None,
+        // Deliveries tell of no job.
+        job: None,
     };
     (event, it.delivery)
 }

@@ -23,6 +23,7 @@ mod notifications;
 mod problem;
 mod queues;
 mod repair;
+mod run_kinds;
 mod schedules;
 mod tasks;
 mod terraform;
@@ -163,6 +164,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/queues", get(queues::list))
         .route("/queues/{name}", get(queues::show))
         .route("/repairs", post(repair::repair))
+        .route("/run-kinds", get(run_kinds::list))
         .route("/schedules", get(schedules::list).post(schedules::declare))
         .route(
             "/schedules/{id}",

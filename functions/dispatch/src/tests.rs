@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod starting;
+
 /// The function on a database with one tenant.
 struct Served {
     router: Router,

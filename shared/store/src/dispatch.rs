@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ::triggers::{Binding, Decision, Event, Target, Trigger};
+use ::triggers::{Binding, Decision, EndedJob, Event, Target, Trigger};
+use events::EventType;
 use model::{BindingId, EventId, JobId, TenantId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -10,6 +11,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::Store;
+
+/// How large the payload of a job that ended may be to be looked at, in bytes of JSON.
+const PAYLOAD_BYTES_MAX: i32 = 64 * 1024;
 
 /// An event as dispatch loads it. The message that led here is trusted for nothing but the id.
 #[derive(Debug, Clone)]
@@ -129,6 +133,12 @@ impl Store {
             _ => None,
         };
         let bindings = event.bindings.0.into_iter().map(Binding::from).collect();
+        let job = match event.ty.parse() {
+            Ok(EventType::JobFinished | EventType::JobCancelled) => {
+                self.ended_job(event.database_id, &event.data).await?
+            }
+            _ => None,
+        };
         Ok(Some(StoredEvent {
             tenant: event.database_id.into(),
             event: Event {
@@ -140,10 +150,44 @@ impl Store {
                 correlation_id: event.correlation_id,
                 depth: event.depth,
                 only_binding: event.only_binding_id.map(BindingId::from),
+                job,
             },
             trigger,
             bindings,
             dispatched: event.dispatched,
+        }))
+    }
+
+    /// The job that an event of ours tells of. Nothing when its history is not kept.
+    async fn ended_job(&self, tenant: Uuid, data: &str) -> Result<Option<EndedJob>, sqlx::Error> {
+        #[derive(Deserialize)]
+        struct Told {
+            job: i64,
+        }
+        let Ok(told) = serde_json::from_str::<Told>(data) else {
+            return Ok(None);
+        };
+        let row = sqlx::query!(
+            r#"
+            select case when octet_length(payload::text) <= $3 then payload end as payload, key,
+                case when jsonb_typeof(result -> 'changes') = 'boolean' then (result -> 'changes')::boolean end as changes,
+                coalesce(payload @> '{"untrusted": true}', false) as "untrusted!"
+            from switchyard.jobs_archive
+            where database_id = $1 and id = $2
+            order by finished_at desc
+            limit 1
+            "#,
+            tenant,
+            told.job,
+            PAYLOAD_BYTES_MAX
+        )
+        .fetch_optional(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(row.map(|row| EndedJob {
+            payload: row.payload.unwrap_or_default(),
+            key: row.key,
+            changes: row.changes,
+            untrusted: row.untrusted,
         }))
     }
 

@@ -200,6 +200,11 @@ pub fn check_binding(trigger: TriggerDraft<'_>, draft: BindingDraft<'_>) -> Foun
             }
             if let Err(error) = template::check(payload) {
                 found.wrong("payload", error);
+            } else if let Some(kind) = runs::kind(task).filter(|_| !template::depends(payload)) {
+                // Nothing in it depends on the event, so that it can be looked at as the task will.
+                for wrong in (kind.check)(payload).err().into_iter().flat_map(|it| it.0) {
+                    found.wrong(&format!("payload.{}", wrong.field), wrong.problem);
+                }
             }
             for (place, text) in [("queue", queue_name), ("key", key)] {
                 let Some(text) = text else { continue };

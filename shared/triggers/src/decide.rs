@@ -227,7 +227,12 @@ fn of_kind(
             other::log(filter, looked.view().map_err(unseen)?, held).map(|()| Asked::default())
         }
         Filter::Event(filter) => {
-            other::event(filter, looked.view().map_err(unseen)?, held).map(|()| Asked::default())
+            other::event(filter, looked.view().map_err(unseen)?, held)?;
+            Ok(Asked {
+                // What a fork started leads to nothing that is trusted more.
+                untrusted: looked.event.job.as_ref().is_some_and(|job| job.untrusted),
+                ..Asked::default()
+            })
         }
     }
 }
@@ -316,8 +321,15 @@ fn start(looked: &Looked<'_>, binding: &Binding, asked: Asked) -> Result<Start, 
                 key.as_deref(),
                 asked.untrusted,
             );
-            let (payload, queue_name, key) = made
-                .map_err(|error| check(Clause::Payload, format!("a payload for {task}"), error))?;
+            let wrong =
+                |error: String| check(Clause::Payload, format!("a payload for {task}"), error);
+            let (payload, queue_name, key) = made.map_err(wrong)?;
+            let kind = runs::kind(task);
+            if let Some(kind) = kind {
+                (kind.check)(&payload).map_err(|refused| wrong(refused.to_string()))?;
+            }
+            // Of runs with the same key the newest counts: a newer plan takes the place of one that nobody has read.
+            let key = key.or_else(|| kind.and_then(|kind| (kind.key)(&payload)));
             Ok(Start {
                 task: task.clone(),
                 payload,

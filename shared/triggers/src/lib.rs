@@ -49,6 +49,22 @@ pub struct Event {
     /// Only this binding is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_binding: Option<BindingId>,
+    /// The job that it tells of, where it is one of ours that ended and is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<EndedJob>,
+}
+
+/// A job that ended, as those see it whom that starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedJob {
+    /// What was to be done; null where that is too large to be looked at.
+    pub payload: Value,
+    /// Its key.
+    pub key: Option<String>,
+    /// Whether a plan or a look at drift found changes, where it was one.
+    pub changes: Option<bool>,
+    /// Whether it came from people who may not write here: then so does what it leads to.
+    pub untrusted: bool,
 }
 
 /// A trigger, as those who decide see it.

@@ -87,6 +87,17 @@ pub fn check(template: &Value) -> Result<(), TemplateError> {
     .map(drop)
 }
 
+/// Whether what is made of it depends on the event.
+#[must_use]
+pub fn depends(template: &Value) -> bool {
+    match template {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => is_template(text),
+        Value::Array(list) => list.iter().any(depends),
+        Value::Object(map) => map.values().any(depends),
+    }
+}
+
 /// Whether a text can be a template, as that of a queue or key.
 ///
 /// # Errors

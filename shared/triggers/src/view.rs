@@ -9,7 +9,7 @@ use crate::Event;
 pub const VIEW_BYTES_MAX: usize = 256 * 1024;
 
 /// The attributes with `data` beside them. What somebody sent as an event of their own is shown as they sent it, with
-/// their `type`, `source` and extensions, and not as the envelope in which it came.
+/// their `type`, `source` and extensions, and not as the envelope in which it came. Of a job of ours that ended there is `job`.
 ///
 /// # Errors
 /// When its data is larger than conditions and templates look at, or no JSON.
@@ -53,6 +53,11 @@ pub fn view(event: &Event) -> Result<Value, String> {
         (_, data) => data,
     };
     view.insert("data".to_owned(), data);
+    if let Some(job) = &event.job {
+        let job = serde_json::to_value(job)
+            .map_err(|error| format!("the job that ended cannot be shown: {error}"))?;
+        view.insert("job".to_owned(), job);
+    }
     Ok(Value::Object(view))
 }
 
@@ -72,6 +77,7 @@ mod tests {
             correlation_id: "dlv_1".to_owned(),
             depth: 2,
             only_binding: None,
+            job: None,
         }
     }
 

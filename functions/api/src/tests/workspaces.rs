@@ -108,6 +108,27 @@ async fn what_is_no_repository_no_branch_and_no_folder_is_refused() {
 }
 
 #[tokio::test]
+async fn each_kind_of_run_comes_with_a_binding_that_can_be_saved() {
+    let it = served().await;
+    it.be("admin").await;
+    let kinds = it.must(200, Method::GET, "/run-kinds", Value::Null).await;
+    let kinds = kinds["items"].as_array().expect("a list").clone();
+    assert!(!kinds.is_empty());
+    let path = format!("/triggers/{}/bindings", it.acme.trigger);
+    for kind in kinds {
+        it.must(201, Method::POST, &path, kind["binding"].clone())
+            .await;
+        let mut bad = kind["binding"].clone();
+        bad["payload"]["unheard-of"] = 1.into();
+        let refused = it.must(422, Method::POST, &path, bad).await;
+        assert!(
+            refused["detail"].to_string().contains("unheard-of"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_credential_is_of_a_kind_and_says_who_needs_it() {
     let it = served().await;
     it.be("admin").await;

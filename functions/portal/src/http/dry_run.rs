@@ -168,6 +168,8 @@ fn tried(language: Language, found: &TriggerShown, with: &TriedWith) -> TriedEve
         correlation_id: with.correlation_id.clone(),
         depth: with.depth,
         only_binding: None,
+        // Deliveries tell of no job.
+        job: None,
     };
     let rows = decide(&event, &trigger, &bindings)
         .into_iter()

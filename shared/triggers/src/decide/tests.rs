@@ -20,6 +20,7 @@ fn event(ty: EventType, data: &Value) -> Event {
         correlation_id: "dlv_1".to_owned(),
         depth: 0,
         only_binding: None,
+        job: None,
     }
 }
 

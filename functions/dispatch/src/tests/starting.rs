@@ -1,0 +1,309 @@
+//! What starts runs: a push to a workspace's path, a change of a fork, a tick, and runs that ended. The bindings are those of
+//! docs/runs.md.
+
+use runs::terraform::{Action, Payload, TASK};
+
+use super::*;
+
+const WORKSPACE: &str = "018f0000-0000-7000-8000-000000000009";
+const CHANGED: &str = "dev.switchyard.git.change.opened.v1";
+const FIRED: &str = "dev.switchyard.schedule.fired.v1";
+
+fn runs_of(payload: Value) -> triggers::Target {
+    triggers::Target::Task {
+        task: TASK.to_owned(),
+        payload,
+        queue_name: None,
+        key: None,
+        priority: 0,
+    }
+}
+
+fn plan_of(commit: &str) -> Value {
+    json!({
+        "action": "plan", "state": "vpc",
+        "source": {"workspace": WORKSPACE, "folder": "vpc", "commit": commit},
+    })
+}
+
+fn push_of(paths: &[&str]) -> Value {
+    let mut push = push('a');
+    push["changed_paths"] = json!({"are": "known", "paths": paths});
+    push
+}
+
+impl Served {
+    /// What a binding's job is to do, as its task reads it, and under which key.
+    async fn payload(&self, event: EventId) -> (Payload, Option<String>) {
+        let (payload, key): (Value, Option<String>) = sqlx::query_as(
+            "select j.payload, j.key
+             from switchyard.decisions d
+             join switchyard.jobs j on j.database_id = d.database_id and j.id = d.job_id
+             where d.event_id = $1",
+        )
+        .bind(event.uuid())
+        .fetch_one(&self.rows)
+        .await
+        .unwrap();
+        let payload: Payload = runs::read(&payload).unwrap();
+        payload.check().unwrap();
+        (payload, key)
+    }
+
+    /// A run of ours with this payload that ended so.
+    async fn ran(&self, payload: Value, state: &str, result: Value) {
+        sqlx::query("select job_id from switchyard.add_job($1, $2, $3)")
+            .bind(self.tenant.uuid())
+            .bind(TASK)
+            .bind(payload)
+            .execute(&self.rows)
+            .await
+            .unwrap();
+        let (id, epoch) = self.taken(TASK).await;
+        sqlx::query(
+            "select from switchyard.finish_jobs(
+                array[$1], array[$2], array[$3::text::switchyard.job_state], array[null], array[$4]::jsonb[]
+             )",
+        )
+        .bind(id)
+        .bind(epoch)
+        .bind(state)
+        .bind(result)
+        .execute(&self.rows)
+        .await
+        .unwrap();
+    }
+
+    /// The event that was made last.
+    async fn last(&self) -> EventId {
+        self.heard().await.last().expect("one was made").0.into()
+    }
+}
+
+#[tokio::test]
+async fn a_push_to_a_workspaces_path_plans_what_was_pushed() {
+    let it = Served::new().await;
+    let trigger = it
+        .trigger(
+            TriggerKind::Git,
+            json!({"branches": ["main"], "paths": ["vpc/**"]}),
+        )
+        .await;
+    it.bind(
+        trigger,
+        json!({}),
+        runs_of(plan_of("{{ event.data.after }}")),
+    )
+    .await;
+    let elsewhere = it.happened(trigger, PUSHED, &push_of(&["docs/a.md"])).await;
+    it.dispatch(elsewhere).await;
+    assert_eq!(it.decided(elsewhere).await[0].1, "paths");
+    let here = it
+        .happened(trigger, PUSHED, &push_of(&["vpc/main.tf"]))
+        .await;
+    it.dispatch(here).await;
+    let (payload, key) = it.payload(here).await;
+    assert_eq!((payload.action, payload.untrusted), (Action::Plan, false));
+    assert_eq!(payload.source.commit, Some("a".repeat(40)));
+    // Of plans of one state the newest counts.
+    assert_eq!(key.as_deref(), Some("terraform:vpc"));
+    let newer = it.happened(trigger, PUSHED, &push_of(&["vpc/b.tf"])).await;
+    it.dispatch(newer).await;
+    let jobs: i64 = sqlx::query_scalar("select count(*) from switchyard.jobs")
+        .fetch_one(&it.rows)
+        .await
+        .unwrap();
+    assert_eq!(jobs, 1);
+}
+
+#[tokio::test]
+async fn a_change_of_a_fork_plans_without_trust_and_beside_what_is_trusted() {
+    let it = Served::new().await;
+    let config = json!({"changes": {"forks": true}});
+    let trigger = it.trigger(TriggerKind::Git, config).await;
+    let mut plan = plan_of("{{ event.data.head.sha }}");
+    plan["approve_within_secs"] = 0.into();
+    // Who writes the binding cannot say otherwise.
+    plan["untrusted"] = false.into();
+    it.bind(trigger, json!({}), runs_of(plan)).await;
+    let change = |from_fork: bool| {
+        json!({
+            "vendor": "github", "repository": {"path": "a/b"}, "number": 7, "action": "opened",
+            "vendor_action": "opened", "title": "More", "head": {"branch": "more", "sha": "c".repeat(40)},
+            "base": {"branch": "main"}, "from_fork": from_fork,
+        })
+    };
+    let theirs = it.happened(trigger, CHANGED, &change(true)).await;
+    it.dispatch(theirs).await;
+    let (payload, key) = it.payload(theirs).await;
+    assert!(payload.untrusted);
+    assert_eq!(key.as_deref(), Some("untrusted:terraform:vpc"));
+    let ours = it.happened(trigger, CHANGED, &change(false)).await;
+    it.dispatch(ours).await;
+    let (payload, key) = it.payload(ours).await;
+    assert!(!payload.untrusted);
+    assert_eq!(key.as_deref(), Some("terraform:vpc"));
+}
+
+#[tokio::test]
+async fn a_fork_never_gets_what_a_binding_would_give_it() {
+    let it = Served::new().await;
+    let config = json!({"changes": {"forks": true}});
+    let trigger = it.trigger(TriggerKind::Git, config).await;
+    for (name, value) in [
+        (
+            "environment",
+            json!({"REGION": "{{ event.data.base.branch }}"}),
+        ),
+        ("action", json!("destroy")),
+    ] {
+        let mut plan = plan_of("{{ event.data.head.sha }}");
+        plan[name] = value;
+        it.bind(trigger, json!({}), runs_of(plan)).await;
+    }
+    let change = json!({
+        "vendor": "github", "repository": {"path": "a/b"}, "number": 7, "action": "opened",
+        "vendor_action": "opened", "title": "More", "head": {"branch": "more", "sha": "c".repeat(40)},
+        "base": {"branch": "main"}, "from_fork": true,
+    });
+    let event = it.happened(trigger, CHANGED, &change).await;
+    it.dispatch(event).await;
+    let decided = it.decided(event).await;
+    let clauses: Vec<&str> = decided.iter().map(|it| it.1.as_str()).collect();
+    assert_eq!(clauses, ["payload", "payload"]);
+}
+
+#[tokio::test]
+async fn a_tick_looks_for_drift_and_drift_that_was_found_plans() {
+    let it = Served::new().await;
+    let clock = it
+        .trigger(TriggerKind::Schedule, json!({"rule": "@daily"}))
+        .await;
+    let drift = json!({"action": "drift", "state": "vpc", "source": {"workspace": WORKSPACE, "folder": "vpc"}});
+    it.bind(clock, json!({}), runs_of(drift.clone())).await;
+    let tick = it.happened(clock, FIRED, &json!({"schedule": 1})).await;
+    it.dispatch(tick).await;
+    let (payload, key) = it.payload(tick).await;
+    assert_eq!(payload.action, Action::Drift);
+    assert_eq!(key.as_deref(), Some("terraform-drift:vpc"));
+    sqlx::query("delete from switchyard.jobs")
+        .execute(&it.rows)
+        .await
+        .unwrap();
+
+    let hears = json!({"exact": {"type": "dev.switchyard.job.finished.v1"}});
+    let after = it.trigger(TriggerKind::Event, hears).await;
+    let plan = json!({
+        "action": "plan", "state": "{{ event.job.payload.state }}", "source": "{{ event.job.payload.source }}",
+    });
+    let when = |expression: &str| json!({"language": "cel", "expression": expression});
+    let found = it.bind(after, json!({}), runs_of(plan)).await;
+    let page = triggers::Target::Task {
+        task: "page".to_owned(),
+        payload: json!({"about": "{{ event.data.job }}", "why": "{{ event.data.reason | default('') }}"}),
+        queue_name: None,
+        key: None,
+        priority: 0,
+    };
+    let failed = it.bind(after, json!({}), page).await;
+    for (binding, condition) in [
+        (
+            found,
+            when("event.job.payload.action == 'drift' && event.job.changes"),
+        ),
+        (failed, when("event.data.state == 'dead'")),
+    ] {
+        sqlx::query("update switchyard.bindings set condition = $2 where id = $1")
+            .bind(binding.uuid())
+            .bind(condition)
+            .execute(&it.rows)
+            .await
+            .unwrap();
+    }
+    it.ran(drift.clone(), "succeeded", json!({"changes": true}))
+        .await;
+    let event = it.last().await;
+    it.dispatch(event).await;
+    let decided = it.decided(event).await;
+    let told: Vec<&str> = decided.iter().map(|it| it.1.as_str()).collect();
+    assert_eq!(told, ["added", "condition"]);
+    let (payload, key) = it.payload(event).await;
+    assert_eq!(
+        (payload.action, payload.state.as_str()),
+        (Action::Plan, "vpc")
+    );
+    assert_eq!(payload.source.folder, "vpc");
+    assert_eq!(key.as_deref(), Some("terraform:vpc"));
+    sqlx::query("delete from switchyard.jobs")
+        .execute(&it.rows)
+        .await
+        .unwrap();
+
+    // No drift starts nothing, and what failed pages.
+    it.ran(drift.clone(), "succeeded", json!({"changes": false}))
+        .await;
+    let event = it.last().await;
+    it.dispatch(event).await;
+    assert!(it.decided(event).await.iter().all(|it| it.1 == "condition"));
+    it.ran(drift, "dead", Value::Null).await;
+    let event = it.last().await;
+    it.dispatch(event).await;
+    let told: Vec<String> = it.decided(event).await.into_iter().map(|it| it.1).collect();
+    assert_eq!(told, ["condition", "added"]);
+}
+
+#[tokio::test]
+async fn what_an_untrusted_run_leads_to_is_untrusted() {
+    let it = Served::new().await;
+    let hears = json!({"exact": {"type": "dev.switchyard.job.finished.v1"}});
+    let after = it.trigger(TriggerKind::Event, hears).await;
+    let next =
+        json!({"action": "plan", "state": "next", "source": "{{ event.job.payload.source }}"});
+    it.bind(after, json!({}), runs_of(next)).await;
+    let mut theirs = plan_of(&"c".repeat(40));
+    theirs["untrusted"] = true.into();
+    it.ran(theirs, "succeeded", json!({"changes": true})).await;
+    let event = it.last().await;
+    it.dispatch(event).await;
+    let (payload, key) = it.payload(event).await;
+    assert!(payload.untrusted);
+    assert_eq!(key.as_deref(), Some("untrusted:terraform:next"));
+}
+
+#[tokio::test]
+async fn a_payload_that_the_task_would_refuse_starts_nothing_and_says_why() {
+    let it = Served::new().await;
+    let trigger = it.trigger(TriggerKind::Git, json!({})).await;
+    it.bind(
+        trigger,
+        json!({}),
+        runs_of(json!({
+            "action": "plan", "state": "{{ event.data.branch }}/x", "source": {"workspace": WORKSPACE},
+        })),
+    )
+    .await;
+    let event = it.happened(trigger, PUSHED, &push('a')).await;
+    it.dispatch(event).await;
+    let why: (String, String) =
+        sqlx::query_as("select clause, actual from switchyard.decisions where event_id = $1")
+            .bind(event.uuid())
+            .fetch_one(&it.rows)
+            .await
+            .unwrap();
+    assert_eq!(why.0, "payload");
+    assert!(why.1.starts_with("state: "), "{}", why.1);
+
+    // What depends on no event is refused when it is saved.
+    let mut tx = it.tenants.begin(it.tenant).await.unwrap();
+    let wanted = BindingWanted {
+        filter: Map::new(),
+        condition: None,
+        target: runs_of(json!({"action": "plan", "state": "vpc", "source": {}})),
+        enabled: true,
+    };
+    let refused = bindings::create(&mut tx, it.tenant, trigger, &wanted, "me").await;
+    assert!(
+        format!("{refused:?}").contains("payload.source"),
+        "{refused:?}"
+    );
+}
