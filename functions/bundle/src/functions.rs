@@ -6,6 +6,7 @@ use host::Function;
 pub const FUNCTIONS: &[Function] = &[
     api::FUNCTION,
     callback::FUNCTION,
+    cron_credentials::FUNCTION,
     cron_logs::FUNCTION,
     cron_metrics::FUNCTION,
     cron_notify::FUNCTION,

@@ -5,9 +5,6 @@
 //! for each tag that anybody watches. Where the registry says when to ask again, it is asked then; else a look that fails is
 //! repeated ever later, up to an hour, and the watch says why. Two at once are safe: a place is taken by one of them.
 
-mod challenge;
-mod registry;
-
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,13 +14,12 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::image::{DigestSource, Image, ImageDeleted, ImagePushed};
 use model::{DatabaseRole, Vendor};
+use registry::{Failure, Named, Registry, Tags};
 use serde::Serialize;
 use store::watch::{
     Change, EndedLook, Found, Listing, LookEvent, Place, PlaceKind, Watch, compare,
 };
 use tokio::time::Instant;
-
-use crate::registry::{Failure, Named, Registry, Tags};
 
 /// The function.
 pub const FUNCTION: Function = Function {

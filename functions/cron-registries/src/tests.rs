@@ -8,7 +8,6 @@ use http::{Method, StatusCode};
 use testkit::Https;
 
 use super::*;
-use crate::registry::{Named, Registry, Tags};
 
 /// What the double was asked for: method, path with query, and what was shown.
 type Asked = Arc<Mutex<Vec<(Method, String, Option<String>)>>>;

@@ -1,0 +1,5 @@
+//! `cron-credentials` as a process of its own, for Knative or AWS Lambda.
+
+fn main() -> std::process::ExitCode {
+    host::main(cron_credentials::FUNCTION)
+}
