@@ -38,7 +38,7 @@ const DAYS_MAX: usize = 40;
 const TRIES: usize = 3;
 /// Rows deleted, and keys and deeds forgotten, by one statement.
 const BATCH: i32 = 10_000;
-/// Bodies let go by one statement: each is a row written anew.
+/// Bodies, and what runners were told, let go by one statement: each is a row written anew.
 const BATCH_BODIES: i32 = 2000;
 /// How many such statements one pass makes of each sort.
 const BATCHES_MAX: usize = 20;
@@ -183,6 +183,8 @@ struct Report {
     rejections: i32,
     /// Runs that were forgotten.
     runs: i32,
+    /// Runs that are over and of which it was let go what their runners were told.
+    run_specs: i32,
     /// Artifacts that were let go.
     artifacts: i32,
     /// Places in their store that were cleared.
@@ -255,6 +257,9 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
     report.runs = in_batches(&time_is_left, || queue.forget_runs(jobs, BATCH))
         .await
         .context("could not forget runs")?;
+    report.run_specs = in_batches(&time_is_left, || queue.drop_run_specs(BATCH_BODIES))
+        .await
+        .context("could not let go of what runners were told")?;
     clear_artifacts(&ctx, &settings, &time_is_left, &mut report).await?;
     for history in History::ALL {
         if !time_is_left() {

@@ -231,6 +231,12 @@ async fn artifacts_go_with_their_bytes_and_so_does_what_nobody_sends_any_more() 
     let report = reconcile(ctx.clone(), settings.clone()).await;
     let report = report.expect("a report");
     assert_eq!((report.artifacts, report.cleared, report.runs), (1, 3, 1));
+    // Of the run that is kept, what its runner was told goes.
+    let told: Vec<Vec<u8>> = sqlx::query_scalar("select spec from switchyard.runs")
+        .fetch_all(&rows)
+        .await
+        .expect("runs");
+    assert_eq!((report.run_specs, told), (1, vec![Vec::new()]));
     let there = async |path| blobs.head(&path).await.expect("an answer").is_some();
     for (path, stays) in [
         (bytes(1), false),

@@ -172,8 +172,8 @@ impl Artifacts {
         if !artifact.sealed {
             return Ok(bytes);
         }
-        let opened = self.keyring.open(slot(tenant, artifact.id), &bytes)?;
-        Ok(Bytes::copy_from_slice(&opened))
+        let mut opened = self.keyring.open(slot(tenant, artifact.id), &bytes)?;
+        Ok(Bytes::from(std::mem::take(&mut *opened)))
     }
 
     /// Writes bytes that are known to be an artifact's, and returns where they are.

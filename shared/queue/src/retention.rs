@@ -105,6 +105,19 @@ impl Queue {
         .await
     }
 
+    /// Lets go of what up to `limit` runners were told whose runs ended more than an hour ago. Returns how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn drop_run_specs(&self, limit: i32) -> Result<i32, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select switchyard.drop_run_specs($1) as "dropped!""#,
+            limit
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+
     /// Forgets up to `limit` runs that ended longer ago than `keep`, and whose jobs have ended. Returns how many.
     ///
     /// # Errors

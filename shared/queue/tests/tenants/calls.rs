@@ -149,6 +149,7 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "due_schedules", CLOCK),
     for_all(SYSTEM, "drop_bodies", CLOCK),
     for_all(SYSTEM, "drop_idle_uploads", CLOCK),
+    for_all(SYSTEM, "drop_run_specs", "retention is the installation's"),
     writes(SYSTEM, "drop_upload", "select switchyard.drop_upload({tenant}, md5('of-a')::uuid)"),
     writes(SYSTEM, "end_run", "select e.* from switchyard.end_run({tenant}, {outside}, 1, 'succeeded', null, '{}', false) e"),
     fenced_noted(
