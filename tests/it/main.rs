@@ -21,6 +21,7 @@ mod runs;
 mod runtime;
 mod senders;
 mod shell;
+mod terraform;
 mod tidy;
 mod upstream;
 mod watchers;

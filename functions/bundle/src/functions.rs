@@ -25,6 +25,7 @@ pub const FUNCTIONS: &[Function] = &[
     task_bulk::FUNCTION,
     task_http::FUNCTION,
     task_static::FUNCTION,
+    task_terraform::FUNCTION,
     terraform_state::FUNCTION,
     webhook_any::FUNCTION,
     webhook_azure::FUNCTION,

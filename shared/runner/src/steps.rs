@@ -106,7 +106,16 @@ impl Shared<'_> {
         let (ended, ()) = tokio::join!(running, told.take(pieces));
         told.settle();
         *report = told.report;
-        let last_word = told.last_word;
+        // Terraform ends its errors with advice; why it failed it says first.
+        let problem = told.ui.as_ref().and_then(terraform::Ui::problem);
+        let last_word = match problem {
+            Some(problem) => {
+                let problem = redactor.text(&problem);
+                let end = problem.floor_char_boundary(LAST_WORD_BYTES_MAX);
+                Some(problem[..end].to_owned())
+            }
+            None => told.last_word,
+        };
         let ended = ended?;
         let mut secrets = Vec::new();
         if step.output == Output::TerraformPlan && ended.code == 0 {

@@ -149,6 +149,20 @@ impl Ui {
         serde_json::to_value(self.bounded()).expect("a report has texts for keys")
     }
 
+    /// The first error, in one line: why the step that said it failed.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let mut all = self.report.diagnostics.iter();
+        let first = all.find(|diagnostic| diagnostic.severity == "error")?;
+        let summary = first.summary.lines().next().unwrap_or_default();
+        Some(
+            match first.detail.lines().find(|line| !line.trim().is_empty()) {
+                Some(detail) => format!("{summary}: {}", detail.trim()),
+                None => summary.to_owned(),
+            },
+        )
+    }
+
     /// The report that fits: of the resources those that failed, then those in work, then the others, in terraform's order.
     fn bounded(&self) -> Report {
         let all = &self.report;

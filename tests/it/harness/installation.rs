@@ -52,6 +52,11 @@ impl Installation {
         self.folder.path()
     }
 
+    /// The URL of its database, for its owner.
+    pub(crate) fn database_url(&self) -> String {
+        self.db.owner_url()
+    }
+
     /// Its database, as the owner sees it.
     pub(crate) fn rows(&self) -> &PgPool {
         &self.rows

@@ -187,6 +187,7 @@ impl Runtime {
                 source,
             })?;
         let here = Here {
+            gateway,
             inner,
             peer_header: gateway::new_peer_header(),
         };

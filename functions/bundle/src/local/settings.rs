@@ -17,8 +17,13 @@ const MASTER_KEY: (&str, &str) = ("master-key", "key");
 /// The setting that says where runners run; who has it begins runs.
 const RUNNER: &str = "RUNNER";
 
-/// What is another on this machine after each start.
+/// The setting that says where terraform's states are.
+const STATE_URL: &str = "TERRAFORM_STATE_URL";
+
+/// What is otherwise on this machine, most of it after each start.
 pub(super) struct Here {
+    /// Where people reach the functions that have an address outside.
+    pub(super) gateway: SocketAddr,
     /// Where functions without an address outside are reached.
     pub(super) inner: SocketAddr,
     /// The header in which the gateway says where a request came from.
@@ -70,6 +75,14 @@ pub(super) fn resolve(
         if let Some(program) = &options.executable {
             env = env.with("RUNNER_PROGRAM", program.display().to_string());
         }
+    }
+    // A terraform that is running keeps its address through a restart of ours: the gateway's, which stays.
+    if env.get(STATE_URL).is_some() {
+        let gateway = here.gateway.port();
+        env = env.with(
+            STATE_URL,
+            format!("http://127.0.0.1:{gateway}/terraform-state/"),
+        );
     }
     Ok(options
         .settings

@@ -38,6 +38,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "knative/task-bulk.yaml",
     "knative/task-http.yaml",
     "knative/task-static.yaml",
+    "knative/task-terraform.yaml",
     "knative/terraform-state.yaml",
     "knative/webhook-any.yaml",
     "knative/webhook-azure.yaml",
@@ -65,4 +66,5 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "triggers/task-bulk.yaml",
     "triggers/task-http.yaml",
     "triggers/task-static.yaml",
+    "triggers/task-terraform.yaml",
 ];
