@@ -20,6 +20,7 @@ mod https;
 mod proxy;
 mod s3;
 mod server;
+mod sshd;
 mod template;
 
 pub use conformance::conformance;
@@ -29,4 +30,5 @@ pub use git_server::{GitBehaviour, GitServer};
 pub use https::Https;
 pub use proxy::Proxy;
 pub use s3::S3;
+pub use sshd::Sshd;
 pub use template::data_folder;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use host::{EXIT_SETTINGS, Env, LogFormat};
 use runner::{Exit, Settings};
+use ssh::Ssh;
 
 use super::failure;
 use super::output::note;
@@ -38,7 +39,7 @@ fn work(settings: Settings) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("the runner cannot begin")?;
-    let exit = runtime.block_on(runner::run(settings, None));
+    let exit = runtime.block_on(runner::run(settings, Some(&Ssh)));
     runtime.shutdown_timeout(super::SHUTDOWN);
     exit
 }
