@@ -35,6 +35,12 @@ impl Crds {
         Some(crds)
     }
 
+    /// The definitions themselves.
+    #[must_use]
+    pub fn definitions(&self) -> &[Value] {
+        &self.definitions
+    }
+
     fn add(&mut self, definition: Value) {
         let spec = &definition["spec"];
         let text = |value: &Value| value.as_str().expect("a text").to_owned();

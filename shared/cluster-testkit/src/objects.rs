@@ -453,6 +453,9 @@ fn selected(value: &Value, selector: Option<&String>) -> bool {
         .filter(|part| !part.is_empty())
         .all(|part| {
             let label = |key: &str| value["metadata"]["labels"][key].as_str();
+            if let Some((key, unwanted)) = part.split_once("!=") {
+                return label(key) != Some(unwanted);
+            }
             match part.split_once('=') {
                 Some((key, wanted)) => label(key) == Some(wanted.trim_start_matches('=')),
                 None => label(part).is_some(),

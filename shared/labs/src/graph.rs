@@ -60,6 +60,18 @@ pub struct GraphEdge {
     pub target_interface: String,
 }
 
+impl Graph {
+    /// Reads a topology artifact: one of ours, or netlab's own description of a lab. Nothing where it is neither.
+    #[must_use]
+    pub fn read(artifact: &[u8]) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_slice(artifact).ok()?;
+        if value.get("edges").is_some() {
+            return serde_json::from_value(value).ok();
+        }
+        crate::netlab::graph(&value)
+    }
+}
+
 impl From<&Topology> for Graph {
     fn from(topology: &Topology) -> Self {
         let nodes = topology.nodes.iter().map(|node| GraphNode {

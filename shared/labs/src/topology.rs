@@ -113,6 +113,13 @@ impl Topology {
         Ok(Self { root, ..topology })
     }
 
+    /// The same lab under another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// The images that its nodes run, each once.
     #[must_use]
     pub fn images(&self) -> BTreeSet<&str> {

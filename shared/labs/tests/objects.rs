@@ -309,6 +309,9 @@ fn a_drawing_is_the_same_every_time_and_escapes_what_it_shows() {
     assert_eq!(graph.nodes[0].mgmt_ip.as_deref(), Some("192.168.121.101"));
     assert_eq!(graph.edges.len(), 2);
     graph.nodes[1].kind = Some("<script>".to_owned());
+    let kept = serde_json::to_vec(&graph).unwrap();
+    assert_eq!(Graph::read(&kept), Some(graph.clone()));
+    assert_eq!(Graph::read(b"{}"), None);
     let svg = labs::svg(&graph, "the \"lab\"").unwrap();
     assert_eq!(Some(&svg), labs::svg(&graph, "the \"lab\"").as_ref());
     assert!(!svg.contains("<script>") && svg.contains("the &quot;lab&quot;"));
