@@ -9,6 +9,7 @@ mod external;
 mod flood;
 mod harness;
 mod hostile;
+mod labs;
 mod ledger;
 mod manifests;
 mod monitoring;

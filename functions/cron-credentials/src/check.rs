@@ -70,6 +70,10 @@ pub(crate) async fn check(
         CredentialConfig::Aws(config) => aws::check(&asked, config).await,
         CredentialConfig::Azure(config) => azure::check(&asked, config).await,
         CredentialConfig::Gcp(config) => gcp::check(&asked, config).await,
+        // Signing in runs something there, which is for who uses the host.
+        CredentialConfig::Ssh(_) => {
+            Verdict::Nothing("a run on the host is what shows whether it lets us in".to_owned())
+        }
     };
     let mut found = checked(verdict, now);
     let secret = login.secret.expose_secret();

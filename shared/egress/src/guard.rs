@@ -102,14 +102,24 @@ impl Guard {
         }
         let host = url.host().ok_or(Denied::NoHost)?.to_owned();
         let port = url.port_or_known_default().ok_or(Denied::NoHost)?;
-        if self.allowed.has_host(&host) {
-            return if self.allowed.has(&host, port) {
+        self.check_host(&host, port, 443)
+    }
+
+    /// Checks what can be seen without a lookup of a machine that is signed in to over SSH: port, literal address, `localhost`.
+    pub fn check_ssh(&self, host: &str, port: u16) -> Result<(), Denied> {
+        let host = Host::parse(host).map_err(|_| Denied::NoHost)?;
+        self.check_host(&host, port, 22)
+    }
+
+    fn check_host(&self, host: &Host, port: u16, usual: u16) -> Result<(), Denied> {
+        if self.allowed.has_host(host) {
+            return if self.allowed.has(host, port) {
                 Ok(())
             } else {
-                Err(port_denied(&host, port))
+                Err(port_denied(host, port))
             };
         }
-        let reserved = match &host {
+        let reserved = match host {
             Host::Ipv4(ip) => reserved(IpAddr::V4(*ip)),
             Host::Ipv6(ip) => reserved(IpAddr::V6(*ip)),
             Host::Domain(name) => means_this_machine(name).then_some(Reserved::Loopback),
@@ -120,8 +130,8 @@ impl Guard {
                 reserved,
             });
         }
-        if port != 443 && port < PORT_MIN {
-            return Err(port_denied(&host, port));
+        if port != usual && port < PORT_MIN {
+            return Err(port_denied(host, port));
         }
         Ok(())
     }

@@ -2,8 +2,11 @@
 //!
 //! Pure: the API and the portal ask before a job is added, the task asks again before it believes its job.
 
+pub mod clabernetes;
 mod environment;
 mod files;
+mod lab_source;
+pub mod netlab;
 pub mod terraform;
 
 use std::fmt;
@@ -14,6 +17,7 @@ use serde_json::Value;
 
 pub use environment::{ENVIRONMENT_BYTES_MAX, check_environment, is_secret_name};
 pub use files::{Files, check_files, check_folder};
+pub use lab_source::LabSource;
 
 /// A kind of task whose work a runner does.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +48,7 @@ pub fn kind(task: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == task)
 }
 
-const KINDS: &[Kind] = &[terraform::KIND];
+const KINDS: &[Kind] = &[clabernetes::KIND, netlab::KIND, terraform::KIND];
 
 /// One thing that is wrong with a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use testkit::Sshd;
 use tokio::sync::mpsc;
 
-fn target(sshd: &Sshd) -> Target<'_> {
+fn of(sshd: &Sshd) -> Target<'_> {
     Target {
         address: sshd.address(),
         user: sshd.user(),
@@ -69,7 +69,7 @@ impl Case {
     }
 
     async fn run(&self, sshd: &Sshd, lines: &mpsc::Sender<Piece>) -> Result<Ended, SshError> {
-        self.at(&target(sshd), lines).await
+        self.at(&of(sshd), lines).await
     }
 
     async fn at(
@@ -250,10 +250,10 @@ async fn a_connection_that_breaks_off_costs_no_line_and_no_end() {
     );
     let (send, mut receive) = mpsc::channel(16);
     let (address, user, key, host_key) = (
-        sshd.address,
-        sshd.user.clone(),
-        sshd.key.clone(),
-        sshd.host_key.clone(),
+        sshd.address(),
+        sshd.user().to_owned(),
+        sshd.key().to_owned(),
+        sshd.host_key().to_owned(),
     );
     let target = Target {
         address,
@@ -292,17 +292,17 @@ async fn a_machine_with_another_key_is_not_signed_in_to() {
     let Some(other) = Sshd::start() else { return };
     let case = Case::new("true");
     let (send, _receive) = mpsc::channel(16);
-    let mut target = target(&sshd);
+    let mut target = of(&sshd);
     target.host_keys = HostKeys::read([other.host_key()]).unwrap();
     let error = case.at(&target, &send).await.unwrap_err();
     assert!(matches!(error, SshError::HostKey(_)), "{error}");
-    let mut target = target(&sshd);
+    let mut target = of(&sshd);
     target.key = other.key();
     let error = case.at(&target, &send).await.unwrap_err();
     assert!(matches!(error, SshError::Denied { .. }), "{error}");
     let gone = sshd.address();
     drop(sshd);
-    let mut target = target(&other);
+    let mut target = of(&other);
     target.address = gone;
     let error = case.at(&target, &send).await.unwrap_err();
     assert!(matches!(error, SshError::Lost { .. }), "{error}");

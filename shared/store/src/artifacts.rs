@@ -407,6 +407,33 @@ impl Store {
         Ok(row.map(Artifact::from))
     }
 
+    /// The newest artifact of this name that a run or task of the tenant left.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_artifact(
+        &self,
+        tenant: TenantId,
+        name: &str,
+    ) -> Result<Option<Artifact>, sqlx::Error> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"
+            select id, nullif(job_id, 0) as job, epoch, name, media_type, bytes,
+                encode(sha256, 'hex') as "sha256!", sealed, uploaded_by, created_at, blob
+            from switchyard.artifacts
+            where database_id = $1 and name = $2 and job_id <> 0 and uploaded_by is null
+            order by created_at desc, id desc
+            limit 1
+            "#,
+            tenant.uuid(),
+            name
+        )
+        .fetch_optional(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(row.map(Artifact::from))
+    }
+
     /// Takes out up to `limit` artifacts of jobs that have ended and that are older than `keep`. Returns how many.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::{Keyring, Slot, Store};
 
 pub use config::{
     AwsConfig, AzureConfig, ConfigError, CredentialConfig, GcpConfig, GcpKey, GitConfig, S3Config,
+    SshConfig,
 };
 
 /// Credentials of one tenant.
@@ -46,11 +47,13 @@ pub enum CredentialKind {
     Azure,
     /// A service account's key file.
     Gcp,
+    /// A user and a private key of a machine that is signed in to over SSH.
+    Ssh,
 }
 
 impl CredentialKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Git,
         Self::Registry,
         Self::S3,
@@ -58,6 +61,7 @@ impl CredentialKind {
         Self::Aws,
         Self::Azure,
         Self::Gcp,
+        Self::Ssh,
     ];
 
     /// The name in the database.
@@ -71,6 +75,7 @@ impl CredentialKind {
             Self::Aws => "aws",
             Self::Azure => "azure",
             Self::Gcp => "gcp",
+            Self::Ssh => "ssh",
         }
     }
 
@@ -386,7 +391,61 @@ pub struct CredentialChecked {
     pub ends_at: Option<DateTime<Utc>>,
 }
 
+/// A machine that is signed in to over SSH.
+#[derive(Debug, Clone)]
+pub struct SshHost {
+    /// What people call it.
+    pub name: String,
+    /// Host, with a port unless it is 22.
+    pub host: String,
+    /// Whom to be there.
+    pub user: String,
+    /// The private key.
+    pub key: SecretString,
+    /// What it may show of itself.
+    pub config: SshConfig,
+}
+
 impl Store {
+    /// The machine of a credential of the kind `ssh`; nothing where the tenant has no such credential.
+    ///
+    /// # Errors
+    /// When the database does not answer, or the key cannot be opened.
+    pub async fn ssh_host(
+        &self,
+        keyring: &Keyring,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<SshHost>, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"
+            select name, host, username, secret, config
+            from switchyard.credentials
+            where database_id = $1 and id = $2 and kind = 'ssh'
+            "#,
+            tenant.uuid(),
+            id
+        )
+        .fetch_optional(&mut *self.db.acquire().await?)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
+        let key = opened(keyring, tenant, id, &row.secret).map_err(|error| decode(error.into()))?;
+        let config = CredentialConfig::read(CredentialKind::Ssh, &row.config);
+        match config.map_err(|error| decode(error.into()))? {
+            CredentialConfig::Ssh(config) => Ok(Some(SshHost {
+                name: row.name,
+                host: row.host,
+                user: row.username,
+                key,
+                config,
+            })),
+            other => Err(decode(
+                format!("a credential of the kind ssh has the config {other:?}").into(),
+            )),
+        }
+    }
+
     /// Takes up to `limit` credentials that are due for a look, for `time` at the most.
     ///
     /// # Errors

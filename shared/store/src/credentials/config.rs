@@ -11,6 +11,11 @@ const WORD_BYTES_MAX: usize = 255;
 /// The longest URL of a config, in bytes.
 const URL_BYTES_MAX: usize = 2_048;
 
+/// Public keys of one machine.
+const HOST_KEYS_MAX: usize = 5;
+/// The longest of them, in bytes.
+const HOST_KEY_BYTES_MAX: usize = 700;
+
 /// What is wrong with a config, for who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -33,6 +38,16 @@ pub enum CredentialConfig {
     Azure(AzureConfig),
     /// A service account of GCP.
     Gcp(GcpConfig),
+    /// A machine.
+    Ssh(SshConfig),
+}
+
+/// By what a machine is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshConfig {
+    /// Public keys that it may have, as in `known_hosts` without the host: `ssh-ed25519 AAAA…`. None else is ever accepted.
+    pub host_keys: Vec<String>,
 }
 
 /// Which repository a Git credential is tried with.
@@ -136,6 +151,28 @@ fn scope(text: &str) -> Result<(), ConfigError> {
     Err(ConfigError("config.scope: it is one https URL".to_owned()))
 }
 
+/// Public keys of a machine.
+fn host_keys(keys: &[String]) -> Result<(), ConfigError> {
+    let is_key = |key: &String| {
+        let mut words = key.split(' ');
+        let kind = words.next().unwrap_or_default();
+        let data = words.next().unwrap_or_default();
+        let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+        (kind.starts_with("ssh-") || kind.starts_with("ecdsa-sha2-"))
+            && data.starts_with("AAAA")
+            && data.bytes().all(base64)
+            && key.len() <= HOST_KEY_BYTES_MAX
+            && !key.chars().any(char::is_control)
+    };
+    if (1..=HOST_KEYS_MAX).contains(&keys.len()) && keys.iter().all(is_key) {
+        return Ok(());
+    }
+    Err(ConfigError(format!(
+        "config.host_keys: 1 to {HOST_KEYS_MAX} public keys of the host, such as `ssh-ed25519 AAAA…`; ssh-keyscan shows them, and they are \
+         compared with the host's own before they are saved"
+    )))
+}
+
 impl CredentialConfig {
     /// Reads a config of this kind.
     ///
@@ -177,6 +214,11 @@ impl CredentialConfig {
                 scope(&config.scope)?;
                 Ok(Self::Gcp(config))
             }
+            CredentialKind::Ssh => {
+                let config: SshConfig = read(config)?;
+                host_keys(&config.host_keys)?;
+                Ok(Self::Ssh(config))
+            }
         }
     }
 
@@ -184,7 +226,7 @@ impl CredentialConfig {
     #[must_use]
     pub fn host(&self) -> Option<String> {
         match self {
-            Self::Git(_) | Self::Registry | Self::Kube => None,
+            Self::Git(_) | Self::Registry | Self::Kube | Self::Ssh(_) => None,
             Self::S3(config) => Some(format!("s3.{}.amazonaws.com", config.region)),
             Self::Aws(config) => Some(format!("sts.{}.amazonaws.com", config.region)),
             Self::Azure(_) => Some("login.microsoftonline.com".to_owned()),
@@ -202,6 +244,7 @@ impl CredentialConfig {
             Self::Aws(config) => serde_json::to_value(config),
             Self::Azure(config) => serde_json::to_value(config),
             Self::Gcp(config) => serde_json::to_value(config),
+            Self::Ssh(config) => serde_json::to_value(config),
         };
         value.expect("structs of strings are JSON")
     }
@@ -218,6 +261,13 @@ impl CredentialConfig {
                     let problem = "secret: it is the JSON key file of a service account, with client_email and private_key";
                     ConfigError(problem.to_owned())
                 }),
+            Self::Ssh(_) => {
+                let text = secret.expose_secret().trim();
+                let good = text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
+                    && text.ends_with("-----END OPENSSH PRIVATE KEY-----");
+                let problem = "secret: it is a private key in OpenSSH's format, without a passphrase";
+                good.then_some(()).ok_or_else(|| ConfigError(problem.to_owned()))
+            }
             Self::Git(_) | Self::Registry | Self::S3(_) | Self::Kube | Self::Aws(_) | Self::Azure(_) => {
                 Ok(())
             }
