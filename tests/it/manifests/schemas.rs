@@ -121,7 +121,7 @@ fn every_manifest_fits_the_schema_of_its_kind() {
     }
     assert_eq!(
         checked,
-        30 + 3 + 3 + 6 + 11,
+        33 + 3 + 3 + 8 + 11,
         "Services, relays, Brokers, Triggers and PingSources"
     );
 }
@@ -156,7 +156,7 @@ fn what_kustomize_renders_fits_too_and_can_be_run() {
         .map(|(path, text)| (path.as_str(), text.as_str()))
         .collect();
     let manifests = Manifests::parse("rendered", &files).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(manifests.services.len(), 30);
+    assert_eq!(manifests.services.len(), 33);
     assert_eq!(manifests.container_sources.len(), 3);
 }
 
