@@ -1,6 +1,7 @@
 //! Every vendor, against payloads that others recorded. Which headers a sender sends is written here once; signatures are
 //! made here by code that shares nothing with what checks them.
 
+pub mod asked;
 pub mod golden;
 pub mod hostile;
 mod judge;

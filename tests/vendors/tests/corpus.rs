@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use vendors::asked::{ask_condition, fit_tag, make_payload};
 use vendors::hostile::{check_proof, read_cloudevents, read_image, read_payload};
 
 /// Gives every file of a target's folder to it; the name of one that fails is printed.
@@ -41,4 +42,19 @@ fn cloudevents_that_were_read_are_written_and_read_again() {
 #[test]
 fn names_of_images_and_globs_are_read() {
     replay("image", read_image);
+}
+
+#[test]
+fn conditions_are_answered_in_time() {
+    replay("condition", ask_condition);
+}
+
+#[test]
+fn payloads_are_made_within_their_bounds() {
+    replay("template", make_payload);
+}
+
+#[test]
+fn tags_are_compared_with_every_pattern_that_is_taken() {
+    replay("tag", fit_tag);
 }

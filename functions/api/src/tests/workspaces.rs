@@ -171,3 +171,46 @@ async fn a_credential_is_of_a_kind_and_says_who_needs_it() {
         .expect("a record");
     assert!(!record.is_empty() && !record.iter().any(|data| data.contains("s3cret")));
 }
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's server has no host to spawn by"
+)]
+async fn who_asks_for_a_look_waits_for_who_reads_and_sees_what_came_of_it() {
+    let mut it = served().await;
+    it.be("admin").await;
+    let made = it.must(201, Method::POST, "/workspaces", wanted()).await;
+    let rows = it.rows.clone();
+    let reader = axum::Router::new().route(
+        "/",
+        axum::routing::post(move |headers: http::HeaderMap| async move {
+            assert_eq!(headers["ce-type"], "dev.switchyard.tick.v1");
+            let done = sqlx::query(
+                "update switchyard.workspaces set looked_at = now(), commit = repeat('b', 40) where next_at < now()",
+            )
+            .execute(&rows)
+            .await
+            .expect("it is due");
+            assert_eq!(done.rows_affected(), 1);
+            StatusCode::ACCEPTED
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move { axum::serve(listener, reader).await });
+    let env = Env::default()
+        .with("DATABASE_URL", it._db.owner_url())
+        .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
+        .with("MASTER_KEY_FILE", it._key.path().to_str().expect("a path"))
+        .with("BLOBS_URL", "/nowhere/at/all")
+        .with("CRON_WORKSPACES_URL", url);
+    let resources = Resources::new().expect("an HTTP client");
+    let mounted = FUNCTION.mount(&with_functions(env), &resources);
+    it.router = mounted.expect("good settings").router;
+    let path = format!("/workspaces/{}/sync", made["id"].as_str().expect("an id"));
+    let shown = it.must(200, Method::POST, &path, Value::Null).await;
+    assert_eq!(shown["commit"], "b".repeat(40));
+    serving.abort();
+}
