@@ -1,5 +1,7 @@
 //! A function that takes webhooks, served on a database of its own, with a tenant. For tests: whatever is not there panics.
 
+mod push;
+
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +19,8 @@ use store::{Keyring, people};
 use tempfile::NamedTempFile;
 use testkit::TestDb;
 use webhook::conformance::SECRET;
+
+pub use push::Push;
 
 /// The function and what it is served on, which goes away with it.
 pub struct Served {
