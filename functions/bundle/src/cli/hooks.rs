@@ -19,6 +19,31 @@ use setup::SetupArgs;
 use tail::TailArgs;
 use verify::VerifyArgs;
 
+use super::reach::Output;
+
+/// How it is told. Either way of asking for JSON is understood.
+#[derive(Debug, Args)]
+pub(crate) struct AsWhat {
+    /// As JSON, for programs: the same as -o json
+    #[arg(long)]
+    json: bool,
+    /// How it is told
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "text",
+        conflicts_with = "json"
+    )]
+    output: Output,
+}
+
+impl AsWhat {
+    fn is_json(&self) -> bool {
+        self.json || self.output == Output::Json
+    }
+}
+
 /// What to do with hooks.
 #[derive(Debug, Args)]
 pub(crate) struct HooksArgs {

@@ -9,6 +9,7 @@ use store::pages;
 use store::replays::repeat;
 use uuid::Uuid;
 
+use super::AsWhat;
 use super::place::Place;
 use crate::cli::operate::OperatorArgs;
 use crate::cli::output::line;
@@ -25,9 +26,8 @@ pub(crate) struct ReplayArgs {
     /// Whose
     #[arg(long, value_name = "NAME", default_value = "default")]
     tenant: String,
-    /// As JSON, for programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    told: AsWhat,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -68,7 +68,7 @@ pub(super) async fn replay(env: &Env, args: ReplayArgs) -> anyhow::Result<()> {
         );
     }
     tx.commit().await.context("the events cannot be added")?;
-    if args.json {
+    if args.told.is_json() {
         let list: Vec<_> = replayed
             .iter()
             .map(|event| json!({ "event": event.to_string() }))

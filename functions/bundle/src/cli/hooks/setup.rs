@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
+use super::AsWhat;
 use super::api::Api;
 use super::gitea::Gitea;
 use super::github::Github;
@@ -63,9 +64,8 @@ pub(crate) struct SetupArgs {
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
-    /// As JSON, for programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    told: AsWhat,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -123,7 +123,7 @@ struct Report {
 /// Makes or repairs the hook and says what was done.
 pub(super) async fn setup(env: &Env, args: SetupArgs) -> anyhow::Result<()> {
     let report = done(env, &args).await?;
-    if args.json {
+    if args.told.is_json() {
         line(serde_json::to_string_pretty(&report)?);
     } else {
         told(&report);

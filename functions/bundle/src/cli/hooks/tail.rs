@@ -10,6 +10,7 @@ use host::Env;
 use model::{DeliveryId, TenantId, TriggerId};
 use store::pages::{self, Delivery, DeliveryEvent, DeliveryFilter, DeliveryVerdict, ROWS_MAX};
 
+use super::AsWhat;
 use super::place::Place;
 use crate::cli::operate::OperatorArgs;
 use crate::cli::output::{Paint, line};
@@ -43,9 +44,8 @@ pub(crate) struct TailArgs {
     /// Show those, and do not wait for more
     #[arg(long)]
     no_follow: bool,
-    /// Each as a line of JSON, for programs; again when something became of it
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    told: AsWhat,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -63,7 +63,7 @@ pub(super) async fn tail(env: &Env, args: TailArgs) -> anyhow::Result<()> {
     };
     let mut shown = Shown::default();
     let out = Out {
-        json: args.json,
+        json: args.told.is_json(),
         paint: Paint::stdout(env),
     };
     let mut first = newest(&place, tenant, filter, None, ROWS_MAX).await?;

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use webhook::{BadSignature, Delivery, PathHash, PathSecrets, Raw, Secrets, Vendor, Which, sender};
 
+use super::AsWhat;
 use super::place::{self, Place};
 use crate::cli::failure::{Told, WrongSetting};
 use crate::cli::operate::OperatorArgs;
@@ -51,9 +52,8 @@ pub(crate) struct VerifyArgs {
     /// When the request came, for signatures that are good for a while; now if nothing is said
     #[arg(long, value_name = "RFC3339")]
     at: Option<DateTime<Utc>>,
-    /// As JSON, for programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    told: AsWhat,
     #[command(flatten)]
     operator: OperatorArgs,
 }
@@ -120,7 +120,7 @@ pub(super) async fn verify(env: &Env, args: VerifyArgs) -> anyhow::Result<()> {
         at: args.at.unwrap_or_else(now),
     };
     let report = judged(&recorded, &asked);
-    if args.json {
+    if args.told.is_json() {
         line(serde_json::to_string_pretty(&report)?);
     } else {
         told(&report);
