@@ -235,7 +235,9 @@ export class LogView extends HTMLElement {
     const lines = this.#lines;
     const first = side === "first";
     let excess = lines.childElementCount - Number(this.dataset.linesMax);
-    const before = lines.scrollHeight;
+    // Following goes to the end afterwards: nothing has to be measured, and measuring lays out the page.
+    const measured = first && !this.#following;
+    const before = measured ? lines.scrollHeight : 0;
     let dropped = false;
     while (lines.childElementCount > 1 && (excess > 0 || this.#size > Number(this.dataset.charsMax))) {
       const line = first ? lines.firstElementChild : lines.lastElementChild;
@@ -249,8 +251,8 @@ export class LogView extends HTMLElement {
     const at = first ? number(lines.firstElementChild) - 1 : number(lines.lastElementChild) + 1;
     edge.querySelector("a").href = `${this.dataset.href}?line=${at}#L${at}`;
     edge.hidden = false;
-    if (first) this.#scroller.scrollTop -= before - lines.scrollHeight;
-    else this.#apart = true;
+    if (measured) this.#scroller.scrollTop -= before - lines.scrollHeight;
+    else if (!first) this.#apart = true;
   }
 }
 

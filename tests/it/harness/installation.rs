@@ -113,9 +113,15 @@ impl Installation {
 
     /// Writes lines into a job's log, a text with their numbers behind it.
     pub(crate) async fn print(&self, job: i64, text: &str, from: i64, to: i64) {
+        // Lines belong to a claim.
+        sqlx::query("update switchyard.jobs set epoch = 1 where id = $1 and epoch = 0")
+            .bind(job)
+            .execute(&self.rows)
+            .await
+            .expect("a claim that was");
         sqlx::query(
             "insert into switchyard.job_logs (database_id, job_id, epoch, seq, stream, line)
-             select database_id, id, 1, n, 'stdout', $4 || n
+             select database_id, id, greatest(epoch, 1), n, 'stdout', $4 || n
              from switchyard.jobs, generate_series($2::bigint, $3::bigint) n
              where id = $1",
         )

@@ -13,8 +13,8 @@ use super::run::stop;
 
 pub use super::run::{job_plan, job_run};
 
-/// How many lines a page keeps: what a browser still searches and scrolls without effort.
-pub const LOG_LINES_MAX: usize = 20_000;
+/// How many lines a page keeps: what a browser still lays out at once while a program prints much.
+pub const LOG_LINES_MAX: usize = 5_000;
 
 /// How many characters of them, for lines may be long.
 pub const LOG_CHARS_MAX: usize = 8 * 1024 * 1024;
