@@ -81,12 +81,7 @@ pub(crate) fn inline(payload: &Payload) -> Configuration {
 }
 
 /// A configuration whose files are kept as an artifact.
-pub(crate) fn kept(
-    payload: &Payload,
-    id: Uuid,
-    sha256: String,
-    backend: Backend,
-) -> Configuration {
+pub(crate) fn kept(payload: &Payload, id: Uuid, sha256: String, backend: Backend) -> Configuration {
     Configuration {
         files: vec![RunFile {
             path: FOLDER.to_owned(),

@@ -1,12 +1,11 @@
 //! What the operator says, and what is made of it once, at the start.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use egress::{AllowList, Guard, TenantEgress};
 use git::{FetchSettings, Fetcher};
 use host::{Env, SettingsError};
-use launch::{Local, Runners, Where};
+use launch::Runners;
 use serde::Deserialize;
 use url::Url;
 
@@ -58,18 +57,8 @@ impl Worker {
             .parse::<FetchSettings>()?
             .fetcher(egress, POLICY.attempt_time_max)
             .map_err(|error| SettingsError::wrong(error.setting(), error))?;
-        let launching = launch::Settings::read(env)?;
-        let launcher: Arc<dyn launch::Launcher> = match launching.runner {
-            Where::Local => Arc::new(Local::new(env, &launching)?),
-            Where::Kubernetes => {
-                return Err(SettingsError::wrong(
-                    "RUNNER",
-                    "this build starts runs on its own machine alone: local",
-                ));
-            }
-        };
         Ok(Self {
-            runners: Runners::new(launcher, launching),
+            runners: cluster::runners(env)?,
             fetcher,
             state_url: settings.terraform_state_url,
             auto_approve: settings.terraform_auto_approve,

@@ -74,18 +74,14 @@ pub(crate) fn follow(mark: &str, file: &str, group: &str, from: u64) -> String {
 /// Prints the ids of what is still there of a program: by its session, and by the mark that all its children carry.
 fn left(mark: &str) -> String {
     let (folder, variable) = (folder(mark), quoted(&format!("{MARK_VARIABLE}={mark}")));
+    // Two looks at all processes, and not one for each: a busy machine has many.
     format!(
         r#"left() {{
 g=$(cat {folder}/group 2>/dev/null)
-for p in /proc/[0-9]*; do
-i=${{p#/proc/}}
-[ "$i" = $$ ] && continue
-s=$(sed 's/.*) //' "$p/stat" 2>/dev/null) || continue
-set -- $s
-[ "${{1:-Z}}" = Z ] && continue
-if [ -n "$g" ] && [ "${{4:-}}" = "$g" ]; then echo "$i"
-elif tr '\0' '\n' 2>/dev/null <"$p/environ" | grep -qxF {variable}; then echo "$i"; fi
-done
+{{
+cat /proc/[0-9]*/stat 2>/dev/null | sed -n "s/^\([0-9]*\) .*) [^Z] [0-9]* [0-9]* ${{g:-none}} .*/\1/p"
+grep -lsFxz {variable} /proc/[0-9]*/environ | sed 's|^/proc/\([0-9]*\)/.*|\1|'
+}} | sort -u | grep -vx $$
 }}
 "#
     )
