@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::pages::{self, BindingShown, TriedWith, TriggerShown};
 use triggers::{
-    Binding, BindingDraft, Decision, Event, Target, Trigger, TriggerDraft, check_binding,
-    check_trigger, decide,
+    Binding, BindingDraft, Decision, Event, Fault, Target, Trigger, TriggerDraft, check_binding,
+    check_trigger, decide, joined,
 };
 
 use crate::asked::{Asked, Given};
@@ -92,7 +92,8 @@ pub(crate) struct Tried {
     decisions: Vec<Decision>,
 }
 
-/// What would have fired, the newest first. Whether a state was seen before, by a hook or by a look, is not asked.
+/// What would have fired, the newest first. What only repeats what a hook or a look had told before starts nothing, as in
+/// earnest: a stored event if it did when it came, a pasted one if it would now.
 #[derive(Debug, Serialize)]
 pub(crate) struct Would {
     tried: Vec<Tried>,
@@ -192,25 +193,23 @@ fn edited(
             },
         );
         let name = format!("bindings.{}", binding.id);
-        let wrong = of_it
-            .wrong
-            .into_iter()
-            .map(|wrong| format!("{name}: {wrong}"));
+        let wrong = of_it.wrong.into_iter().map(|wrong| wrong.within(&name));
         if was_edited {
             found.wrong.extend(wrong);
         } else {
             // The trigger's change would break it: that is told, and its decision says so too.
-            found.warnings.extend(wrong);
+            found.warnings.extend(wrong.map(|wrong| wrong.to_string()));
         }
         bindings.push(binding);
     }
     if let Some(id) = wanted.bindings.keys().next() {
-        found
-            .wrong
-            .push(format!("bindings.{id}: the trigger has no such binding"));
+        found.wrong.push(Fault::said(
+            &format!("bindings.{id}"),
+            "the trigger has no such binding",
+        ));
     }
     if !found.wrong.is_empty() {
-        return Err(Problem::BadBody(found.wrong.join("; ")));
+        return Err(Problem::BadBody(joined(&found.wrong)));
     }
     Ok((trigger, bindings, found.warnings))
 }
@@ -250,6 +249,19 @@ pub(crate) async fn try_out(
         Some(_) => Vec::new(),
         None => pages::tried_with(&mut tx, id, wanted.delivery, last).await?,
     };
+    let mut repeats = match &wanted.event {
+        Some(pasted) => {
+            let data = pasted.data.to_string();
+            let told = pages::would_repeat(&mut tx, id, &pasted.ty, &data).await?;
+            told.map(|told| (EventId::from(uuid::Uuid::nil()), told))
+                .into_iter()
+                .collect()
+        }
+        None => {
+            let ids: Vec<_> = stored.iter().map(|it| it.id).collect();
+            pages::repeated(&mut tx, &ids).await?
+        }
+    };
     tx.commit().await?;
     if wanted.delivery.is_some() && stored.is_empty() {
         return Err(Problem::Conflict(
@@ -277,7 +289,11 @@ pub(crate) async fn try_out(
                 would.cut = true;
                 break;
             }
-            let decisions = decide(&event, &trigger, &bindings);
+            let mut decisions = decide(&event, &trigger, &bindings);
+            if let Some(told) = repeats.remove(&event.id) {
+                let again = |it: Decision| it.of_a_repeat(&told);
+                decisions = decisions.into_iter().map(again).collect();
+            }
             would.add(event, delivery, decisions);
         }
         would

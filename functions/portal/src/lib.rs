@@ -19,7 +19,8 @@ mod preview;
 #[cfg(test)]
 mod source_checks;
 
-use host::{Function, Kind};
+use egress::EgressSettings;
+use host::{Function, Kind, SettingsError};
 use model::DatabaseRole;
 
 /// The function.
@@ -30,6 +31,10 @@ pub const FUNCTION: Function = Function {
     routes: |env| {
         // Bodies are opened and forms are signed with it: without it half of the pages would fail later.
         env.require("MASTER_KEY_FILE")?;
-        Ok(http::router(env.parse()?, webhook::Functions::of(env)?).into())
+        let egress: EgressSettings = env.parse()?;
+        let guard = egress
+            .guard()
+            .map_err(|error| SettingsError::wrong(error.setting(), error))?;
+        Ok(http::router(env.parse()?, webhook::Functions::of(env)?, guard).into())
     },
 };

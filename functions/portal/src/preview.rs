@@ -1,11 +1,11 @@
 //! Renders every page with sample data in both languages, checks what a browser and the policy would refuse, and leaves
 //! the pages in `target/portal-preview` to be looked at: serve that folder over HTTP.
 
+mod declared;
 mod queue;
 mod runs;
 mod starting;
 mod states;
-mod told;
 mod triggers;
 
 use std::collections::HashSet;
@@ -870,8 +870,8 @@ fn pages(language: Language, theme: Theme) -> Vec<(&'static str, Markup)> {
     pages.extend(runs::pages(&reader("/jobs/48213")));
     pages.extend(starting::pages(&reader("/runs")));
     pages.extend(states::pages(&reader("/states")));
-    pages.extend(told::pages(&reader("/notifications")));
     pages.extend(triggers::pages(&reader("/triggers")));
+    pages.extend(declared::pages(&reader("/triggers")));
     pages
 }
 

@@ -4,6 +4,7 @@
 //! one of these types there, once; inside, nothing is compared as text.
 
 mod broker;
+mod by_name;
 mod decision;
 mod filter;
 pub mod git;
@@ -19,6 +20,7 @@ pub mod webhook;
 mod workload;
 
 pub use broker::{Broker, UnknownBroker};
+pub use by_name::is_only_asked_for;
 pub use decision::{Check, Clause};
 pub use filter::{
     ChangeFilter, Condition, ConditionLanguage, EventTrigger, GitTrigger, LogTrigger,

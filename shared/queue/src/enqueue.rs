@@ -175,8 +175,15 @@ pub struct OwnJob<'a> {
 /// Adds a job to the tenant's own.
 ///
 /// # Errors
-/// When the database does not answer, or refuses: a value is too long, or the tenant, task or queue is draining.
+/// When the task is one whose deeds are asked for elsewhere, when the database does not answer, or when it refuses: a value is
+/// too long, or the tenant, task or queue is draining.
 pub async fn enqueue_own(tx: &mut TenantTx, job: &OwnJob<'_>) -> Result<Added, RuleError> {
+    if model::is_only_asked_for(job.task) {
+        return Err(RuleError::Wrong(format!(
+            "task: {} is not started by its name; ask for its deed, such as a replay or a purge",
+            job.task
+        )));
+    }
     let row = sqlx::query!(
         r#"
         select job_id as "job_id!", outcome as "outcome!"

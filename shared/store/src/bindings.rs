@@ -507,7 +507,7 @@ pub async fn change_workload(
             }
             let name = format!("binding {} of {}", BindingId::from(row.id), row.name);
             let found = check_workload(source, &merged).wrong;
-            wrong.extend(found.into_iter().map(|wrong| format!("{name}: {wrong}")));
+            wrong.extend(found.into_iter().map(|wrong| wrong.within(&name)));
         }
     }
     if !wrong.is_empty() {

@@ -1,7 +1,9 @@
 //! What a tenant's admin does to triggers: makes and changes them, gives them secrets, switches them, takes them away; and
 //! what an operator asks of one by hand.
 
-use ::triggers::{BindingDraft, Found, Target, TriggerDraft, check_binding, check_trigger};
+use ::triggers::{
+    BindingDraft, Fault, Found, Target, TriggerDraft, Why, check_binding, check_trigger, joined,
+};
 mod secrets;
 
 use chrono::{DateTime, Utc};
@@ -32,8 +34,8 @@ const TAKEN: &str = "23505";
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// What is wrong with it, each with its place.
-    #[error("{}", .0.join("; "))]
-    Wrong(Vec<String>),
+    #[error("{}", joined(.0))]
+    Wrong(Vec<Fault>),
     /// Something stands against it.
     #[error("{0}")]
     Conflict(String),
@@ -47,7 +49,7 @@ pub enum SaveError {
 
 impl SaveError {
     pub(crate) fn wrong(place: &str, why: impl std::fmt::Display) -> Self {
-        Self::Wrong(vec![format!("{place}: {why}")])
+        Self::Wrong(vec![Fault::said(place, why)])
     }
 }
 
@@ -87,15 +89,18 @@ impl TriggerWanted {
             || self.name.trim() != self.name
             || self.name.contains(char::is_control)
         {
-            wrong.push(format!(
-                "name: 1 to {NAME_CHARS_MAX} characters are expected, with none of them blank at either end"
-            ));
+            wrong.push(Fault {
+                place: "name".to_owned(),
+                why: Why::Name {
+                    most: NAME_CHARS_MAX,
+                },
+            });
         }
         if self.scheme.is_some() && !self.kind.takes_webhooks() {
-            wrong.push(format!(
-                "scheme: a trigger of kind {} has no senders",
-                self.kind
-            ));
+            wrong.push(Fault {
+                place: "scheme".to_owned(),
+                why: Why::NoSenders(self.kind),
+            });
         }
         if wrong.is_empty() {
             Ok(warnings)
@@ -244,7 +249,9 @@ async fn clock(
     let plan = declaration
         .plan(schedules::now(tx).await?)
         .map_err(|wrong| {
-            SaveError::Wrong(wrong.iter().map(|it| format!("config.{it}")).collect())
+            let said =
+                |it: &schedules::WrongField| Fault::said(&format!("config.{}", it.field), &it.why);
+            SaveError::Wrong(wrong.iter().map(said).collect())
         })?;
     let plan = if wanted.enabled { Some(plan) } else { None };
     sqlx::query!(
@@ -310,7 +317,7 @@ pub async fn change(
 }
 
 /// What would be wrong with bindings if their trigger were this one.
-fn broken(trigger: TriggerDraft<'_>, bindings: &[BindingRow]) -> Vec<String> {
+fn broken(trigger: TriggerDraft<'_>, bindings: &[BindingRow]) -> Vec<Fault> {
     bindings
         .iter()
         .flat_map(|row| {
@@ -327,7 +334,7 @@ fn broken(trigger: TriggerDraft<'_>, bindings: &[BindingRow]) -> Vec<String> {
             found
                 .wrong
                 .into_iter()
-                .map(move |wrong| format!("{name}: {wrong}"))
+                .map(move |wrong| wrong.within(&name))
         })
         .collect()
 }

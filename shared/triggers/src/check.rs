@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::cel::Compiled;
 use crate::filter::{self, Filter};
-use crate::{Target, kinds, tags, template};
+use crate::{Fault, Target, Why, kinds, tags, template};
 
 /// How large a binding's overrides may be, each of the two, in bytes of JSON.
 pub const OVERRIDES_BYTES_MAX: usize = 8 * 1024;
@@ -13,9 +13,8 @@ pub const OVERRIDES_BYTES_MAX: usize = 8 * 1024;
 const CONFIG_BYTES_MAX: usize = 32 * 1024;
 /// How long the template of a queue or key may be, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
-/// Tasks that are not started by name: what they work on is bound instead, and bulk work is asked for where it is done.
-const TASKS_OF_OURS: [&str; 1] = ["task-bulk"];
-
+/// How long the name of a task may be, in characters.
+const TASK_CHARS_MAX: usize = 126;
 /// A trigger as it is to be saved.
 #[derive(Debug, Clone, Copy)]
 pub struct TriggerDraft<'a> {
@@ -44,36 +43,33 @@ pub struct BindingDraft<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// Why it cannot be saved; nothing when it can.
-    pub wrong: Vec<String>,
+    pub wrong: Vec<Fault>,
     /// What is odd about it and saved all the same.
     pub warnings: Vec<String>,
 }
 
 impl Found {
-    fn wrong(&mut self, place: &str, why: impl std::fmt::Display) {
-        self.wrong.push(format!("{place}: {why}"));
+    fn wrong(&mut self, place: &str, why: Why) {
+        self.wrong.push(Fault {
+            place: place.to_owned(),
+            why,
+        });
     }
 
     fn size(&mut self, place: &str, value: &Map<String, Value>, most: usize) {
         let bytes = serde_json::to_string(value).map_or(usize::MAX, |text| text.len());
         if bytes > most {
-            self.wrong(
-                place,
-                format!("{most} bytes of JSON are the most, these are {bytes}"),
-            );
+            self.wrong(place, Why::TooLarge { most, bytes });
         }
     }
 
     fn condition(&mut self, condition: Option<&Value>) {
         let Some(condition) = condition else { return };
         match serde_json::from_value::<Condition>(condition.clone()) {
-            Err(error) => self.wrong(
-                "condition",
-                format!("{{\"language\": \"cel\", \"expression\": …}} is expected: {error}"),
-            ),
+            Err(error) => self.wrong("condition", Why::NoCondition(error.to_string())),
             Ok(condition) => {
                 if let Err(error) = Compiled::new(&condition) {
-                    self.wrong("condition", error);
+                    self.wrong("condition", Why::Expression(error.to_string()));
                 }
             }
         }
@@ -82,7 +78,7 @@ impl Found {
     /// A filter, whole: the trigger's, or a binding's merged into it.
     fn filter(&mut self, place: &str, kind: TriggerKind, config: &Map<String, Value>) {
         match filter::read(kind, config) {
-            Err(error) => return self.wrong(place, error.actual),
+            Err(error) => return self.wrong(place, Why::Value(error.actual)),
             Ok(filter) => self.patterns(place, &filter),
         }
         let schema = kinds::schema(kind);
@@ -106,12 +102,12 @@ impl Found {
         };
         for pattern in patterns {
             if let Err(error) = tags::check(pattern) {
-                self.wrong(place, error);
+                self.wrong(place, Why::Pattern(error.to_string()));
             }
         }
         if let Filter::Webhook(webhook) = filter {
             for name in webhook.fields.keys().filter(|name| name.is_empty()) {
-                self.wrong(place, format!("{name:?} names no value"));
+                self.wrong(place, Why::Value(format!("{name:?} names no value")));
             }
         }
     }
@@ -119,11 +115,12 @@ impl Found {
     fn schema(&mut self, place: &str, schema: &Value, config: &Map<String, Value>) {
         let validator = match jsonschema::validator_for(schema) {
             Ok(validator) => validator,
-            Err(error) => return self.wrong(place, error),
+            Err(error) => return self.wrong(place, Why::Said(error.to_string())),
         };
         let config = Value::Object(config.clone());
         for error in validator.iter_errors(&config).take(10) {
-            self.wrong(&format!("{place}{}", error.instance_path()), &error);
+            let place = format!("{place}{}", error.instance_path());
+            self.wrong(&place, Why::Value(error.to_string()));
         }
     }
 }
@@ -144,16 +141,13 @@ pub fn check_binding(trigger: TriggerDraft<'_>, draft: BindingDraft<'_>) -> Foun
     let mut found = Found::default();
     found.size("filter", draft.filter, OVERRIDES_BYTES_MAX);
     match trigger.kind {
-        TriggerKind::Schedule | TriggerKind::Manual if !draft.filter.is_empty() => found.wrong(
-            "filter",
-            format!(
-                "a trigger of kind {} has nothing that a binding could override",
-                trigger.kind
-            ),
-        ),
+        TriggerKind::Schedule | TriggerKind::Manual if !draft.filter.is_empty() => {
+            found.wrong("filter", Why::NothingToOverride(trigger.kind));
+        }
         _ => {
             if let Some((key, near)) = filter::typos(trigger.kind, draft.filter).first() {
-                found.wrong("filter", format!("{key:?} is no key of it; {near:?} is"));
+                let (key, near) = (key.to_string(), near.to_string());
+                found.wrong("filter", Why::NoKey { key, near });
             } else {
                 let merged = filter::merged(trigger.config, draft.filter);
                 found.filter("filter", trigger.kind, &merged);
@@ -167,7 +161,7 @@ pub fn check_binding(trigger: TriggerDraft<'_>, draft: BindingDraft<'_>) -> Foun
         } => {
             found.size("overrides", overrides, OVERRIDES_BYTES_MAX);
             match source.parse::<SourceKind>() {
-                Err(error) => found.wrong("workload", error),
+                Err(error) => found.wrong("workload", Why::Said(error.to_string())),
                 Ok(source) => {
                     let config = draft.workload_config.cloned().unwrap_or_default();
                     workload(
@@ -188,30 +182,35 @@ pub fn check_binding(trigger: TriggerDraft<'_>, draft: BindingDraft<'_>) -> Foun
         } => {
             let of_a_workload = SourceKind::ALL.iter().find(|it| it.task() == task);
             if let Some(source) = of_a_workload {
-                found.wrong(
-                    "task",
-                    format!("{task} works on workloads of kind {source}: bind one of those"),
-                );
-            } else if TASKS_OF_OURS.contains(&task.as_str()) {
-                found.wrong("task", format!("{task} is not started by triggers"));
+                let why = Why::OfWorkloads {
+                    task: task.clone(),
+                    source_kind: *source,
+                };
+                found.wrong("task", why);
+            } else if model::is_only_asked_for(task) {
+                let task = task.clone();
+                found.wrong("task", Why::OnlyAskedFor { task });
             }
-            if task.is_empty() || task.chars().count() > 126 || task.contains(char::is_control) {
-                found.wrong("task", "a name of 1 to 126 characters is expected");
+            let most = TASK_CHARS_MAX;
+            if task.is_empty() || task.chars().count() > most || task.contains(char::is_control) {
+                found.wrong("task", Why::TaskName { most });
             }
             if let Err(error) = template::check(payload) {
-                found.wrong("payload", error);
+                found.wrong("payload", Why::Template(error.to_string()));
             } else if let Some(kind) = runs::kind(task).filter(|_| !template::depends(payload)) {
                 // Nothing in it depends on the event, so that it can be looked at as the task will.
                 for wrong in (kind.check)(payload).err().into_iter().flat_map(|it| it.0) {
-                    found.wrong(&format!("payload.{}", wrong.field), wrong.problem);
+                    let place = format!("payload.{}", wrong.field);
+                    found.wrong(&place, Why::Said(wrong.problem));
                 }
             }
             for (place, text) in [("queue", queue_name), ("key", key)] {
                 let Some(text) = text else { continue };
                 if text.is_empty() || text.len() > NAME_BYTES_MAX {
-                    found.wrong(place, format!("1 to {NAME_BYTES_MAX} bytes are expected"));
+                    let most = NAME_BYTES_MAX;
+                    found.wrong(place, Why::Length { most });
                 } else if let Err(error) = template::check_text(text) {
-                    found.wrong(place, error);
+                    found.wrong(place, Why::Template(error.to_string()));
                 }
             }
         }
@@ -230,7 +229,7 @@ pub fn check_workload(source: SourceKind, config: &Map<String, Value>) -> Found 
 fn workload(found: &mut Found, place: &str, source: SourceKind, config: &Map<String, Value>) {
     match serde_json::from_str(source.config_schema()) {
         Ok(schema) => found.schema(place, &schema, config),
-        Err(error) => found.wrong(place, error),
+        Err(error) => found.wrong(place, Why::Said(error.to_string())),
     }
 }
 
@@ -326,7 +325,10 @@ mod tests {
         ] {
             let found = trigger(kind, config.clone());
             assert!(
-                found.wrong.iter().any(|wrong| wrong.contains(part)),
+                found
+                    .wrong
+                    .iter()
+                    .any(|wrong| wrong.to_string().contains(part)),
                 "{config}: {found:?}"
             );
         }
@@ -408,7 +410,10 @@ mod tests {
         ] {
             let found = binding(&config, &filter, &deploy(overrides.clone()));
             assert!(
-                found.wrong.iter().any(|wrong| wrong.contains(part)),
+                found
+                    .wrong
+                    .iter()
+                    .any(|wrong| wrong.to_string().contains(part)),
                 "{filter} {overrides}: {found:?}"
             );
         }
@@ -423,7 +428,10 @@ mod tests {
         let target = deploy(json!({}));
         assert!(binding(&config, &of(most), &target).wrong.is_empty());
         let found = binding(&config, &of(most + 1), &target);
-        assert!(found.wrong[0].contains("8192 bytes"), "{found:?}");
+        assert!(
+            found.wrong[0].to_string().contains("8192 bytes"),
+            "{found:?}"
+        );
     }
 
     #[test]

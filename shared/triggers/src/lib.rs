@@ -7,6 +7,7 @@ pub mod cel;
 mod check;
 mod checks;
 mod decide;
+mod fault;
 mod filter;
 mod git;
 mod kinds;
@@ -16,7 +17,7 @@ pub mod tags;
 pub mod template;
 mod view;
 
-use model::{BindingId, Check, EventId, TriggerId, WorkloadId};
+use model::{BindingId, Check, Clause, EventId, TriggerId, WorkloadId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,6 +26,7 @@ pub use check::{
     check_workload,
 };
 pub use decide::{decide, deploy_key, workload_queue};
+pub use fault::{Fault, Why, joined};
 pub use kinds::{KindDescription, kinds};
 pub use view::{VIEW_BYTES_MAX, view};
 
@@ -157,6 +159,24 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The same of an event that only repeats what was told before: what would have started something does not. `told` says who
+    /// had told what.
+    #[must_use]
+    pub fn of_a_repeat(self, told: &str) -> Self {
+        match self {
+            Self::Matched { binding, held, .. } => Self::Unmatched {
+                binding,
+                held,
+                failed: Check {
+                    clause: Clause::Seen,
+                    expected: "a state that was not told of before".to_owned(),
+                    actual: told.to_owned(),
+                },
+            },
+            Self::Unmatched { .. } => self,
+        }
+    }
+
     /// Whose it is.
     #[must_use]
     pub const fn binding(&self) -> BindingId {

@@ -114,6 +114,8 @@ async fn a_job_is_added_by_who_may_and_worked_on_under_their_name() {
         json!({"task": "x", "tusk": 1}),
         json!({"task": "x\u{0}"}),
         json!({"task": "x".repeat(1_000)}),
+        // An operator purges nothing by writing what the bulk task does.
+        json!({"task": "task-bulk", "payload": {"deed": "purge"}}),
     ] {
         let answer = it.send(&operator, "POST", "/jobs", wrong.clone()).await;
         assert_eq!(problem(&answer), (422, "bad-body"), "{wrong}");

@@ -55,9 +55,12 @@ pub(super) async fn page(
     if last.is_some() || delivery.is_some() {
         let last = last.unwrap_or(LAST).clamp(1, LAST_MAX);
         let stored = pages::tried_with(&mut tx, found.id, delivery, last).await?;
-        let tried = stored
-            .iter()
-            .map(|with| tried(signed.visitor.language, &found, with));
+        let ids: Vec<_> = stored.iter().map(|with| with.id).collect();
+        let repeats = pages::repeated(&mut tx, &ids).await?;
+        let tried = stored.iter().map(|with| {
+            let told = repeats.get(&with.id).map(String::as_str);
+            tried(signed.visitor.language, &found, with, told)
+        });
         view.events = Some(tried.collect());
         view.last = last;
         view.delivery = delivery;
@@ -74,7 +77,6 @@ pub(super) async fn paste(
 ) -> Result<Response, Problem> {
     let mut tx = signed.begin(&ctx).await?;
     let found = find(&mut tx, &id).await?;
-    tx.commit().await?;
     let mut view = empty(&signed, &found);
     match serde_json::from_str::<Value>(&data) {
         Ok(_) => {
@@ -88,13 +90,16 @@ pub(super) async fn paste(
                 depth: 0,
                 delivery: None,
             };
-            view.events = Some(vec![tried(signed.visitor.language, &found, &with)]);
+            let told = pages::would_repeat(&mut tx, found.id, &with.ty, &data).await?;
+            let language = signed.visitor.language;
+            view.events = Some(vec![tried(language, &found, &with, told.as_deref())]);
         }
         Err(error) => view.wrong.push(FormFault::NoJson {
             place: "data".to_owned(),
             why: error.to_string(),
         }),
     }
+    tx.commit().await?;
     view.pasted = (ty, data);
     let status = if view.wrong.is_empty() {
         StatusCode::OK
@@ -126,8 +131,13 @@ fn map(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
-/// What every binding makes of an event.
-fn tried(language: Language, found: &TriggerShown, with: &TriedWith) -> TriedEvent {
+/// What every binding makes of an event; of one that only repeats what was told before, as dispatch does.
+fn tried(
+    language: Language,
+    found: &TriggerShown,
+    with: &TriedWith,
+    repeats: Option<&str>,
+) -> TriedEvent {
     let trigger = Trigger {
         id: found.id,
         kind: found.kind.clone(),
@@ -173,6 +183,10 @@ fn tried(language: Language, found: &TriggerShown, with: &TriedWith) -> TriedEve
     };
     let rows = decide(&event, &trigger, &bindings)
         .into_iter()
+        .map(|decision| match repeats {
+            Some(told) => decision.of_a_repeat(told),
+            None => decision,
+        })
         .filter_map(|decision| {
             let id = decision.binding();
             let at = found.bindings.iter().position(|binding| binding.id == id)?;

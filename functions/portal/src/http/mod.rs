@@ -5,8 +5,10 @@
 
 mod again;
 mod artifacts;
+mod binding_form;
 mod dead;
 mod decide;
+mod declared_form;
 mod deliveries;
 mod dry_run;
 mod events;
@@ -14,6 +16,8 @@ mod frame;
 mod jobs;
 mod live;
 mod log;
+mod log_rules;
+mod notify;
 mod overview;
 mod problem;
 mod queues;
@@ -26,17 +30,20 @@ mod schedules;
 mod served;
 mod session;
 mod states;
-mod told;
 mod trigger_form;
 mod triggers;
 mod visitor;
+mod watches;
 mod workloads;
 mod workspaces;
+
+use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use egress::Guard;
 use host::Ctx;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -64,9 +71,10 @@ pub(crate) struct Settings {
     hooks_url: Option<String>,
 }
 
-/// The pages; stored deliveries are handed in again to `functions`.
-pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
+/// The pages; stored deliveries are handed in again to `functions`, and `guard` looks at URLs before they are saved.
+pub(crate) fn router(settings: Settings, functions: Functions, guard: Guard) -> Router<Ctx> {
     Router::new()
+        .merge(told())
         .route("/", get(overview::page))
         .route(
             "/artifacts/{id}",
@@ -92,10 +100,6 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/jobs/{id}/find", get(log::find))
         .route("/jobs/{id}/lines", get(log::more))
         .route("/jobs/{id}/topology", get(artifacts::topology))
-        .route("/log-rules", get(told::lines))
-        .route("/notifications", get(told::list))
-        .route("/notifications/{id}", get(told::show))
-        .route("/notifications/{id}/redeliver", post(told::redeliver))
         .route("/runs", get(runs::list).post(run_form::start))
         .route("/runs/new", get(run_form::new))
         .route("/pauses", post(queues::stop))
@@ -137,18 +141,18 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/triggers/{id}/secret/drop", post(triggers::drop_secret))
         .route(
             "/triggers/{id}/bindings",
-            post(trigger_form::create_binding),
+            post(binding_form::create_binding),
         )
         .route(
             "/triggers/{id}/bindings/new",
-            get(trigger_form::new_binding),
+            get(binding_form::new_binding),
         )
         .route(
             "/triggers/{id}/dry-run",
             get(dry_run::page).post(dry_run::paste),
         )
-        .route("/bindings/{id}", post(trigger_form::change_binding))
-        .route("/bindings/{id}/edit", get(trigger_form::edit_binding))
+        .route("/bindings/{id}", post(binding_form::change_binding))
+        .route("/bindings/{id}/edit", get(binding_form::edit_binding))
         .route("/bindings/{id}/remove", post(triggers::remove_binding))
         .route("/bindings/{id}/up", post(triggers::raise_binding))
         .route("/workloads", get(workloads::list))
@@ -179,10 +183,75 @@ pub(crate) fn router(settings: Settings, functions: Functions) -> Router<Ctx> {
         .route("/preferences", post(session::preferences))
         .fallback(|| async { Problem::NotFound })
         .layer(Extension(functions))
+        .layer(Extension(Arc::new(guard)))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(settings, frame::frame))
         // Outside the frame: files are the same for everybody and may be kept.
         .route("/assets/{bundle}/{*name}", get(asset))
+}
+
+/// What logs say, who is told of what, and what is looked at by the clock.
+fn told() -> Router<Ctx> {
+    Router::new()
+        .route("/credentials", get(watches::list_credentials))
+        .route("/event-log", get(log_rules::event_log))
+        .route("/log-rules", get(log_rules::list).post(log_rules::create))
+        .route("/log-rules/new", get(log_rules::new))
+        .route(
+            "/log-rules/{id}",
+            get(log_rules::page).post(log_rules::change),
+        )
+        .route("/log-rules/{id}/edit", get(log_rules::edit))
+        .route("/log-rules/{id}/overrides", post(log_rules::set_override))
+        .route("/log-rules/{id}/remove", post(log_rules::remove))
+        .route(
+            "/notification-endpoints",
+            get(notify::list).post(notify::create_endpoint),
+        )
+        .route("/notification-endpoints/new", get(notify::new_endpoint))
+        .route(
+            "/notification-endpoints/{id}",
+            get(notify::show_endpoint).post(notify::change_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}/disable",
+            post(notify::disable_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}/edit",
+            get(notify::edit_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}/enable",
+            post(notify::enable_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}/remove",
+            post(notify::remove_endpoint),
+        )
+        .route(
+            "/notification-endpoints/{id}/secret",
+            post(notify::renew_secret),
+        )
+        .route(
+            "/notification-endpoints/{id}/test",
+            post(notify::test_endpoint),
+        )
+        .route(
+            "/notification-rules",
+            get(notify::list).post(notify::create_rule),
+        )
+        .route("/notification-rules/new", get(notify::new_rule))
+        .route("/notification-rules/{id}", post(notify::change_rule))
+        .route("/notification-rules/{id}/edit", get(notify::edit_rule))
+        .route("/notification-rules/{id}/remove", post(notify::remove_rule))
+        .route("/notifications", get(notify::messages_page))
+        .route("/notifications/{id}", get(notify::show_message))
+        .route("/notifications/{id}/redeliver", post(notify::redeliver))
+        .route("/triggers/{id}/watch", post(watches::set))
+        .route("/triggers/{id}/watch/edit", get(watches::edit))
+        .route("/triggers/{id}/watch/look", post(watches::look))
+        .route("/triggers/{id}/watch/remove", post(watches::end))
 }
 
 async fn asset(Path((bundle, name)): Path<(String, String)>, headers: HeaderMap) -> Response {

@@ -1,5 +1,6 @@
 //! The portal as it is served, on a database: who sees what, who may change what, and streams that miss nothing.
 
+mod declared;
 mod hooks;
 mod queue;
 mod runs;
@@ -70,6 +71,11 @@ struct Served {
 }
 
 async fn served() -> Served {
+    served_with("UNUSED", "").await
+}
+
+/// With a setting of its own.
+async fn served_with(setting: &str, value: &str) -> Served {
     let db = testkit::database().await;
     let rows = db.pool(None).await;
     let connect = |role| Connect {
@@ -96,7 +102,7 @@ async fn served() -> Served {
         .with("DATABASE_URL", db.owner_url())
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
         .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
-    let env = with_functions(env);
+    let env = with_functions(env).with(setting, value);
     let mounted = FUNCTION
         .mount(&env, &Resources::new().expect("an HTTP client"))
         .expect("good settings");

@@ -1,9 +1,8 @@
-//! Making and changing triggers and bindings: what is written becomes one, or comes back with what is wrong and nothing
+//! Making and changing triggers: what is written becomes one, or comes back with what is wrong and nothing
 //! stored.
 
 use std::collections::BTreeMap;
 
-use ::triggers::Target;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::Duration;
@@ -11,10 +10,9 @@ use database::TenantTx;
 use host::Ctx;
 use http::StatusCode;
 use maud::Markup;
-use model::{BindingId, Scheme, TriggerId, TriggerKind};
+use model::{Scheme, TriggerId, TriggerKind};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use store::bindings::{self, BindingWanted};
 use store::pages::{self, TriggerShown};
 use store::triggers::{self, SaveError, TriggerWanted};
 
@@ -24,14 +22,9 @@ use super::rows;
 use super::session::{Posted, Signed};
 use super::triggers::{expression, give_secret, kind, read};
 use crate::config_form::{Field, fields, join, split};
-use crate::views::model::{
-    BindingForm, BindingFormPage, ConfigAs, FormFault, SchemeAs, TriggerForm, TriggerFormPage,
-};
-use crate::views::trigger_form::{binding_form, trigger_form};
+use crate::views::model::{ConfigAs, FormFault, SchemeAs, TriggerForm, TriggerFormPage};
+use crate::views::trigger_form::trigger_form;
 use crate::views::triggers::trigger as trigger_view;
-
-/// Workloads to choose from.
-const WORKLOADS: usize = 100;
 
 /// Which button was pressed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -113,7 +106,7 @@ impl Filter<'_> {
 }
 
 /// A JSON object; nothing written is an empty one.
-fn object(place: &str, text: &str) -> Result<Map<String, Value>, FormFault> {
+pub(super) fn object(place: &str, text: &str) -> Result<Map<String, Value>, FormFault> {
     let Some(text) = said(text) else {
         return Ok(Map::new());
     };
@@ -123,30 +116,20 @@ fn object(place: &str, text: &str) -> Result<Map<String, Value>, FormFault> {
     })
 }
 
-fn condition(text: &str) -> Option<Value> {
+pub(super) fn condition(text: &str) -> Option<Value> {
     said(text).map(|text| json!({ "language": "cel", "expression": text }))
 }
 
 /// What a refusal has to say; what is no refusal is a problem.
 pub(super) fn faults(error: SaveError) -> Result<Vec<FormFault>, Problem> {
     match error {
-        SaveError::Wrong(list) => Ok(list.into_iter().map(FormFault::Said).collect()),
+        SaveError::Wrong(list) => Ok(list.into_iter().map(FormFault::Refused).collect()),
         SaveError::Conflict(text) => Ok(vec![FormFault::Said(text)]),
         error @ (SaveError::Missing(_) | SaveError::Database(_)) => Err(error.into()),
     }
 }
 
 fn of_trigger(form: &mut TriggerForm, kind: TriggerKind) -> Filter<'_> {
-    Filter {
-        known: fields(kind),
-        config_as: &mut form.config_as,
-        fields: &mut form.fields,
-        rest: &mut form.rest,
-        json: &mut form.config_json,
-    }
-}
-
-fn of_binding(form: &mut BindingForm, kind: TriggerKind) -> Filter<'_> {
     Filter {
         known: fields(kind),
         config_as: &mut form.config_as,
@@ -371,222 +354,4 @@ pub(super) async fn change(
     };
     let view = trigger_page(Some((id, found.name)), kind, form, wrong);
     Ok((status(&view.wrong), trigger_form(&signed.reader(), &view)).into_response())
-}
-
-async fn binding_page(
-    tx: &mut TenantTx,
-    trigger: &TriggerShown,
-    changes: Option<BindingId>,
-    form: BindingForm,
-    wrong: Vec<FormFault>,
-) -> Result<BindingFormPage, Problem> {
-    let workloads = pages::workloads(tx, None, WORKLOADS).await?;
-    Ok(BindingFormPage {
-        trigger: (trigger.id, trigger.name.clone()),
-        kind: kind(&trigger.kind)?,
-        config: format!("{:#}", trigger.config),
-        changes,
-        form,
-        wrong,
-        workloads: workloads
-            .into_iter()
-            .map(|workload| (workload.id.to_string(), workload.name))
-            .collect(),
-    })
-}
-
-pub(super) async fn new_binding(
-    State(ctx): State<Ctx>,
-    signed: Signed,
-    Path(id): Path<String>,
-) -> Result<Markup, Problem> {
-    signed.administer()?;
-    let mut tx = signed.begin(&ctx).await?;
-    let found = pages::trigger_shown(&mut tx, rows::id(&id)?).await?;
-    let found = found.ok_or(Problem::NotFound)?;
-    let form = BindingForm {
-        enabled: "on".to_owned(),
-        ..BindingForm::default()
-    };
-    let mut view = binding_page(&mut tx, &found, None, form, Vec::new()).await?;
-    tx.commit().await?;
-    // Most bindings deploy something.
-    if let Some((first, _)) = view.workloads.first() {
-        view.form.workload.clone_from(first);
-    }
-    Ok(binding_form(&signed.reader(), &view))
-}
-
-pub(super) async fn edit_binding(
-    State(ctx): State<Ctx>,
-    signed: Signed,
-    Path(id): Path<String>,
-) -> Result<Markup, Problem> {
-    signed.administer()?;
-    let id: BindingId = rows::id(&id)?;
-    let mut tx = signed.begin(&ctx).await?;
-    let found = trigger_of(&mut tx, id).await?;
-    let wanted = bindings::wanted_now(&mut tx, id).await?;
-    let form = written_binding(&wanted, kind(&found.kind)?);
-    let view = binding_page(&mut tx, &found, Some(id), form, Vec::new()).await?;
-    tx.commit().await?;
-    Ok(binding_form(&signed.reader(), &view))
-}
-
-async fn trigger_of(tx: &mut TenantTx, id: BindingId) -> Result<TriggerShown, Problem> {
-    let trigger = pages::trigger_of_binding(tx, id).await?;
-    let trigger = trigger.ok_or(Problem::NotFound)?;
-    let found = pages::trigger_shown(tx, trigger).await?;
-    found.ok_or(Problem::NotFound)
-}
-
-/// A binding's form as it is before anything is changed.
-fn written_binding(wanted: &BindingWanted, kind: TriggerKind) -> BindingForm {
-    let mut form = BindingForm {
-        condition: wanted
-            .condition
-            .as_ref()
-            .map(expression)
-            .unwrap_or_default(),
-        enabled: if wanted.enabled { "on" } else { "" }.to_owned(),
-        ..BindingForm::default()
-    };
-    match &wanted.target {
-        Target::Workload { id, overrides, .. } => {
-            form.workload = id.to_string();
-            if !overrides.is_empty() {
-                form.overrides = format!("{:#}", Value::Object(overrides.clone()));
-            }
-        }
-        Target::Task {
-            task,
-            payload,
-            queue_name,
-            key,
-            priority,
-        } => {
-            form.task.clone_from(task);
-            form.payload = format!("{payload:#}");
-            form.queue_name = queue_name.clone().unwrap_or_default();
-            form.key = key.clone().unwrap_or_default();
-            form.priority = priority.to_string();
-        }
-    }
-    of_binding(&mut form, kind).write(&wanted.filter, ConfigAs::Fields);
-    form
-}
-
-/// What is written as a binding, or all that keeps it from being one.
-fn wanted_binding(
-    form: &mut BindingForm,
-    kind: TriggerKind,
-) -> Result<BindingWanted, Vec<FormFault>> {
-    let mut wrong = Vec::new();
-    let filter = of_binding(form, kind).read();
-    let target = match said(&form.workload) {
-        Some(workload) => match (workload.parse(), object("config", &form.overrides)) {
-            (Ok(id), Ok(overrides)) => Ok(Target::Workload {
-                id,
-                // It is looked up.
-                source: String::new(),
-                overrides,
-            }),
-            (Err(_), _) => Err(FormFault::Said(
-                "workload: there is no such workload".to_owned(),
-            )),
-            (_, Err(fault)) => Err(fault),
-        },
-        None => object("payload", &form.payload).and_then(|payload| {
-            let priority = said(&form.priority).unwrap_or("0").parse();
-            Ok(Target::Task {
-                task: form.task.trim().to_owned(),
-                payload: Value::Object(payload),
-                queue_name: said(&form.queue_name).map(str::to_owned),
-                key: said(&form.key).map(str::to_owned),
-                priority: priority.map_err(|_| {
-                    FormFault::Said("priority: a whole number is expected".to_owned())
-                })?,
-            })
-        }),
-    };
-    match (filter, target) {
-        (Ok(filter), Ok(target)) => Ok(BindingWanted {
-            filter,
-            condition: condition(&form.condition),
-            target,
-            enabled: !form.enabled.is_empty(),
-        }),
-        (filter, target) => {
-            wrong.extend(filter.err());
-            wrong.extend(target.err());
-            Err(wrong)
-        }
-    }
-}
-
-pub(super) async fn create_binding(
-    State(ctx): State<Ctx>,
-    signed: Signed,
-    Path(id): Path<String>,
-    Posted(sent): Posted<Sent<BindingForm>>,
-) -> Result<Response, Problem> {
-    signed.administer()?;
-    let mut tx = signed.begin(&ctx).await?;
-    let found = pages::trigger_shown(&mut tx, rows::id(&id)?).await?;
-    let found = found.ok_or(Problem::NotFound)?;
-    answer_binding(&ctx, &signed, tx, &found, None, sent).await
-}
-
-pub(super) async fn change_binding(
-    State(ctx): State<Ctx>,
-    signed: Signed,
-    Path(id): Path<String>,
-    Posted(sent): Posted<Sent<BindingForm>>,
-) -> Result<Response, Problem> {
-    signed.administer()?;
-    let id: BindingId = rows::id(&id)?;
-    let mut tx = signed.begin(&ctx).await?;
-    let found = trigger_of(&mut tx, id).await?;
-    answer_binding(&ctx, &signed, tx, &found, Some(id), sent).await
-}
-
-async fn answer_binding(
-    ctx: &Ctx,
-    signed: &Signed,
-    mut tx: TenantTx,
-    trigger: &TriggerShown,
-    changes: Option<BindingId>,
-    Sent { deed, mut form }: Sent<BindingForm>,
-) -> Result<Response, Problem> {
-    let kind = kind(&trigger.kind)?;
-    let wrong = match turned(deed, of_binding(&mut form, kind)) {
-        Some(wrong) => wrong,
-        None => match wanted_binding(&mut form, kind) {
-            Err(wrong) => wrong,
-            Ok(wanted) => {
-                let saved = match changes {
-                    None => {
-                        bindings::create(&mut tx, signed.tenant, trigger.id, &wanted, signed.name())
-                            .await
-                    }
-                    Some(id) => bindings::change(&mut tx, id, &wanted, signed.name()).await,
-                };
-                match saved {
-                    Ok(saved) => {
-                        tx.commit().await?;
-                        tracing::info!(binding.id = %saved.id, tenant.id = %signed.tenant, "saved a binding");
-                        let page = format!("/triggers/{}", trigger.id);
-                        return Ok(Redirect::to(&page).into_response());
-                    }
-                    Err(error) => faults(error)?,
-                }
-            }
-        },
-    };
-    // What was refused may have ended its transaction.
-    drop(tx);
-    let mut tx = signed.begin(ctx).await?;
-    let view = binding_page(&mut tx, trigger, changes, form, wrong).await?;
-    tx.commit().await?;
-    Ok((status(&view.wrong), binding_form(&signed.reader(), &view)).into_response())
 }

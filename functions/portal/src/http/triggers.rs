@@ -19,8 +19,9 @@ use super::problem::Problem;
 use super::queues::said;
 use super::rows::{self, with_query};
 use super::session::{Posted, Signed};
+use super::watches;
 use crate::views::model::{
-    BoundRow, Health, Link, Shown, Target, TriggerPage, TriggerRow, TriggersPage,
+    BoundRow, CauseRow, Health, Link, Shown, Target, TriggerPage, TriggerRow, TriggersPage,
 };
 use crate::views::triggers::{trigger as view_of, triggers as list_view};
 
@@ -104,7 +105,11 @@ async fn health(
         causes: found
             .rejections
             .into_iter()
-            .map(|why| format!("{} × {}", why.count, why.reason))
+            .map(|why| CauseRow {
+                count: why.count,
+                cause: why.cause,
+                reason: why.reason,
+            })
             .collect(),
         silent_days: found.silent_days,
         previous_used_at: found.previous_secret_at,
@@ -166,6 +171,7 @@ pub(super) async fn read(
         has_previous: secrets.has_secret_previous || secrets.has_path_previous,
         previous_until: secrets.previous_until,
         deliveries: deliveries.into_iter().map(rows::delivery).collect(),
+        watch: watches::panel(tx, id, kind).await?,
         may_operate: signed.may_operate(),
         may_edit: signed.may_administer(),
         id,

@@ -8,10 +8,12 @@ use model::{BindingId, DeliveryId, TriggerId, TriggerKind};
 
 use super::{ago, delivery_rows, handbook, id, now};
 use crate::views::again::{BodyChange, BulkPage, ChangeRow, DiffPage};
+use ::triggers::{Fault, Why};
+
 use crate::views::model::{
-    BindingForm, BindingFormPage, BoundRow, Clause, ConfigAs, DryRunPage, FormFault, Health,
-    Reader, Shown, Target, TriedEvent, TriedRow, TriggerForm, TriggerFormPage, TriggerPage,
-    TriggerRow, TriggersPage,
+    BindingForm, BindingFormPage, BoundRow, CauseRow, Clause, ConfigAs, DryRunPage, FormFault,
+    Health, NEW_WORKLOAD, Reader, Shown, Target, TriedEvent, TriedRow, TriggerForm,
+    TriggerFormPage, TriggerPage, TriggerRow, TriggersPage,
 };
 use crate::views::{again, dry_run, trigger_form, triggers};
 
@@ -28,7 +30,17 @@ fn sick() -> Health {
         verified_at: Some(ago(180)),
         rejected_today: 12,
         causes: vec![
-            "12 × what x-hub-signature-256 holds was not made with the trigger's secret".into(),
+            CauseRow {
+                count: 11,
+                cause: Some("other_secret".into()),
+                reason: "what x-hub-signature-256 holds was not made with the trigger's secret"
+                    .into(),
+            },
+            CauseRow {
+                count: 1,
+                cause: None,
+                reason: "the header x-odd is there twice".into(),
+            },
         ],
         silent_days: 3,
         previous_used_at: Some(ago(4_000)),
@@ -110,6 +122,7 @@ fn one(shown: Option<Shown>) -> TriggerPage {
             },
         ],
         deliveries: delivery_rows().into_iter().take(3).collect(),
+        watch: Some(super::declared::watch_panel(true)),
         warnings: Vec::new(),
         may_operate: true,
         may_edit: true,
@@ -128,6 +141,7 @@ fn clock() -> TriggerPage {
         next: (1..4).map(|day| now() + TimeDelta::days(day)).collect(),
         bindings: Vec::new(),
         deliveries: Vec::new(),
+        watch: None,
         warnings: vec!["config: \"brances\" is not looked at".into()],
         ..one(None)
     }
@@ -187,7 +201,18 @@ fn binding(task: &str) -> BindingFormPage {
                     place: "payload".into(),
                     why: "expected value at line 1 column 2".into(),
                 },
-                FormFault::Said("filter: \"brances\" is no key of it; \"branches\" is".into()),
+                FormFault::Refused(Fault {
+                    place: "filter".into(),
+                    why: Why::NoKey {
+                        key: "brances".into(),
+                        near: "branches".into(),
+                    },
+                }),
+                FormFault::Refused(Fault {
+                    place: "condition".into(),
+                    why: Why::Expression("Unexpected end of input".into()),
+                }),
+                FormFault::Refused(Fault::said("", "this is said")),
             ]
         },
         workloads: vec![
@@ -291,6 +316,16 @@ pub(super) fn pages(reader: &Reader) -> Vec<(&'static str, Markup)> {
                 ))),
             ),
         ),
+        (
+            "trigger-unwatched",
+            triggers::trigger(
+                reader,
+                &TriggerPage {
+                    watch: Some(super::declared::watch_panel(false)),
+                    ..one(None)
+                },
+            ),
+        ),
         ("trigger-clock", triggers::trigger(reader, &clock())),
         (
             "trigger-form",
@@ -315,6 +350,30 @@ pub(super) fn pages(reader: &Reader) -> Vec<(&'static str, Markup)> {
         (
             "binding-form",
             trigger_form::binding_form(reader, &binding("")),
+        ),
+        (
+            "binding-form-new",
+            trigger_form::binding_form(
+                reader,
+                &BindingFormPage {
+                    form: BindingForm {
+                        workload: NEW_WORKLOAD.into(),
+                        new_config: "{}".into(),
+                        ..BindingForm::default()
+                    },
+                    ..binding("")
+                },
+            ),
+        ),
+        (
+            "binding-form-workload",
+            trigger_form::binding_form(
+                reader,
+                &BindingFormPage {
+                    changes: Some(binding_id(1)),
+                    ..binding("")
+                },
+            ),
         ),
         (
             "binding-form-task",

@@ -142,7 +142,7 @@ fn menu(reader: &Reader) -> Markup {
             div class="menu-panel" {
                 @if reader.person.is_some() {
                     ul class="plain-list" {
-                        li { a href="/notifications" { (language.t("notifications-title")) } }
+                        li { a href="/notification-endpoints" { (language.t("notify-title")) } }
                         li { a href="/log-rules" { (language.t("log-rules-title")) } }
                     }
                 }

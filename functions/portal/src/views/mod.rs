@@ -5,12 +5,15 @@
 
 pub mod again;
 pub mod dead;
+pub mod declared_form;
 pub mod delivery;
 pub mod dry_run;
 pub mod event;
 pub mod failure;
 pub mod job;
+pub mod log_rules;
 pub mod model;
+pub mod notify;
 pub mod overview;
 pub mod queues;
 pub mod runs;
@@ -18,7 +21,6 @@ pub mod schedule_form;
 pub mod schedules;
 pub mod session;
 pub mod states;
-pub mod told;
 pub mod topology;
 pub mod trigger_form;
 pub mod triggers;
@@ -30,6 +32,7 @@ mod lists;
 mod parts;
 mod reasons;
 mod run;
+mod watch;
 mod wrong;
 
 use maud::{Markup, html};

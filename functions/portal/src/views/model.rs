@@ -1,6 +1,7 @@
 //! What the pages show: plain owned data, filled by whoever serves them. What the queue says of itself (lanes, schedules,
 //! dead jobs, reasons) is shown as the queue's own types.
 
+mod declared;
 mod delivery;
 mod event;
 mod failure;
@@ -13,6 +14,12 @@ mod trigger;
 mod workload;
 mod workspace;
 
+pub use declared::{
+    CountRow, CredentialRow, Declared, DeclaredForm, DeclaredFormPage, EndpointPage, EndpointRow,
+    EndpointState, EventLogPage, LogRulePage, LogRuleRow, LogRulesPage, MessagePage, MessageRow,
+    MessageState, MessagesPage, NotificationRuleRow, NotifyPage, OverrideRow, RecordedRow, SeenRow,
+    SendRow, WatchPanel, WatchShown,
+};
 pub use delivery::{Became, Body, DeliveryList, DeliveryPage, DeliveryRow, HeaderRow, Verdict};
 pub use event::{ChainKind, ChainNode, Clause, Decision, EventPage, EventRow, JobRef};
 pub use failure::Failure;
@@ -27,9 +34,9 @@ pub use run::{
 };
 pub use schedule::{FormProblem, Preview, RuleAs, ScheduleForm, ScheduleFormPage, WrongField};
 pub use trigger::{
-    BindingForm, BindingFormPage, BoundRow, ConfigAs, DryRunPage, FormFault, Health, SchemeAs,
-    Shown, Target, TriedEvent, TriedRow, TriggerForm, TriggerFormPage, TriggerPage, TriggerRow,
-    TriggersPage,
+    BindingForm, BindingFormPage, BoundRow, CauseRow, ConfigAs, DryRunPage, FormFault, Health,
+    NEW_WORKLOAD, SchemeAs, Shown, Target, TriedEvent, TriedRow, TriggerForm, TriggerFormPage,
+    TriggerPage, TriggerRow, TriggersPage,
 };
 pub use workload::{
     BindingRow, LiveRevision, RevisionRow, RollbackPage, WorkloadPage, WorkloadRow, WorkloadState,

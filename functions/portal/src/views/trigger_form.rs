@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use model::TriggerKind;
+use triggers::{Fault, Why};
 
 use super::layout::{Head, Section, form_token, page};
-use super::model::{BindingFormPage, ConfigAs, FormFault, Reader, SchemeAs, TriggerFormPage};
+use super::model::{
+    BindingFormPage, ConfigAs, FormFault, NEW_WORKLOAD, Reader, SchemeAs, TriggerFormPage,
+};
 use super::parts::{code_block, icon};
 use super::triggers::kind_label;
 use crate::config_form::{Field, Shape, fields};
@@ -137,7 +140,7 @@ pub fn binding_form(reader: &Reader, view: &BindingFormPage) -> Markup {
             (first_button(language))
             section class="panel padded" aria-labelledby="what" {
                 h2 id="what" { (language.t("column-starts")) }
-                div class="fields" { (starts(reader, view)) }
+                (starts(reader, view))
             }
             @if !matches!(view.kind, TriggerKind::Manual | TriggerKind::Schedule) {
                 (filter(reader, &Filter {
@@ -168,27 +171,87 @@ pub fn binding_form(reader: &Reader, view: &BindingFormPage) -> Markup {
     page(reader, &head, &main)
 }
 
+/// What it starts. Of a binding that is there that stays: a workload that workload, a task a task.
 fn starts(reader: &Reader, view: &BindingFormPage) -> Markup {
     let language = reader.language;
     let form = &view.form;
+    let is_new = view.changes.is_none();
+    let is_task = form.workload.is_empty();
+    let known = view
+        .workloads
+        .iter()
+        .find(|(id, _)| *id == form.workload)
+        .map_or(&form.workload, |(_, name)| name);
     html! {
-        div class="field" {
-            label for="workload" { (language.t("field-workload")) }
-            select id="workload" name="workload" {
-                option value="" selected[form.workload.is_empty()] { (language.t("binding-a-task")) }
-                @for (id, name) in &view.workloads {
-                    option value=(id) selected[*id == form.workload] { (name) }
+        div class="fields" {
+            @if is_new {
+                div class="field" {
+                    label for="workload" { (language.t("field-workload")) }
+                    select id="workload" name="workload" aria-describedby="workload-hint" {
+                        @for (id, name) in &view.workloads {
+                            option value=(id) selected[*id == form.workload] { (name) }
+                        }
+                        option value=(NEW_WORKLOAD) selected[form.workload == NEW_WORKLOAD] { (language.t("binding-new-workload")) }
+                        option value="" selected[is_task] { (language.t("binding-a-task")) }
+                    }
+                    p class="hint" id="workload-hint" { (language.t("hint-workload")) }
+                }
+            } @else {
+                input type="hidden" name="workload" value=(form.workload);
+                @if !is_task {
+                    div class="field" {
+                        p class="hint" { (language.t("field-workload")) }
+                        p { strong { (known) } }
+                        p class="hint" { (language.t("binding-stays")) }
+                    }
                 }
             }
-            p class="hint" { (language.t("hint-workload")) }
+            @if is_new || !is_task {
+                (area(&Area {
+                    label: language.t("field-overrides"), hint: Some(language.t("hint-overrides")), rows: 4,
+                    ..Area::of("overrides", &form.overrides)
+                }))
+            }
         }
+        @if is_new {
+            details class="more" open[form.workload == NEW_WORKLOAD] {
+                summary { (language.t("binding-new-workload")) }
+                div class="fields" { (new_workload(language, view)) }
+            }
+        }
+        @if is_new || is_task {
+            details class="more" open[is_task] {
+                summary { (language.t("binding-a-task")) }
+                div class="fields" { (task_fields(language, view)) }
+            }
+        }
+    }
+}
+
+fn new_workload(language: Language, view: &BindingFormPage) -> Markup {
+    let form = &view.form;
+    html! {
+        (line(&Line {
+            label: language.t("column-name"), hint: Some(language.t("hint-name")),
+            ..Line::of("new_name", &form.new_name)
+        }))
+        (line(&Line {
+            label: language.t("field-host"), hint: Some(language.t("hint-host")), is_code: true,
+            ..Line::of("new_host", &form.new_host)
+        }))
+        (area(&Area {
+            label: language.t("field-new-config"), hint: Some(language.t("hint-new-config")), rows: 6,
+            ..Area::of("new_config", &form.new_config)
+        }))
+    }
+}
+
+fn task_fields(language: Language, view: &BindingFormPage) -> Markup {
+    let form = &view.form;
+    html! {
         (line(&Line {
             label: language.t("fact-task"), hint: Some(language.t("hint-task")),
             ..Line::of("task", &form.task)
-        }))
-        (area(&Area {
-            label: language.t("field-overrides"), hint: Some(language.t("hint-overrides")), rows: 4,
-            ..Area::of("overrides", &form.overrides)
         }))
         (area(&Area {
             label: language.t("field-payload-template"), hint: Some(language.t("hint-payload-template")), rows: 4,
@@ -240,9 +303,52 @@ fn fault_words(language: Language, fault: &FormFault) -> Markup {
                 (language.with("fault-no-json", &[("place", place.as_str().into()), ("why", why.as_str().into())]))
             },
             FormFault::NoNumber(title) => (language.with("fault-no-number", &[("title", title.as_str().into())])),
+            FormFault::Refused(fault) => (refused(language, fault)),
             FormFault::Said(text) => span lang="en" { (text) },
         }
     }
+}
+
+/// What is refused, with its place. What a library says of a text stays in its own words, behind ours.
+fn refused(language: Language, fault: &Fault) -> Markup {
+    let number = |number: usize| language.number(number as f64).into();
+    let own = |words: String, said: &str| {
+        html! { (words) " " span lang="en" { (said) } }
+    };
+    let words = match &fault.why {
+        Why::TooLarge { most, bytes } => html! {
+            (language.with("fault-too-large", &[("most", number(*most)), ("bytes", number(*bytes))]))
+        },
+        Why::Length { most } => {
+            html! { (language.with("fault-length", &[("most", number(*most))])) }
+        }
+        Why::Name { most } => html! { (language.with("fault-name", &[("most", number(*most))])) },
+        Why::TaskName { most } => {
+            html! { (language.with("fault-task-name", &[("most", number(*most))])) }
+        }
+        Why::NoKey { key, near } => html! {
+            (language.with("fault-no-key", &[("key", key.as_str().into()), ("near", near.as_str().into())]))
+        },
+        Why::NothingToOverride(kind) => html! {
+            (language.with("fault-nothing-to-override", &[("kind", language.key(kind_label(*kind)).into())]))
+        },
+        Why::NoSenders(kind) => html! {
+            (language.with("fault-no-senders", &[("kind", language.key(kind_label(*kind)).into())]))
+        },
+        Why::OfWorkloads { task, source_kind } => html! {
+            (language.with("fault-of-workloads", &[("task", task.as_str().into()), ("kind", source_kind.as_str().into())]))
+        },
+        Why::OnlyAskedFor { task } => html! {
+            (language.with("fault-only-asked-for", &[("task", task.as_str().into())]))
+        },
+        Why::NoCondition(said) => own(language.t("fault-no-condition"), said),
+        Why::Expression(said) => own(language.t("fault-expression"), said),
+        Why::Template(said) => own(language.t("fault-template"), said),
+        Why::Pattern(said) => own(language.t("fault-pattern"), said),
+        Why::Value(said) => own(language.t("fault-value"), said),
+        Why::Said(said) => html! { span lang="en" { (said) } },
+    };
+    html! { @if !fault.place.is_empty() { code { (fault.place) } ": " } (words) }
 }
 
 /// An object in fields or as JSON.

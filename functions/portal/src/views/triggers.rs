@@ -6,10 +6,11 @@ use model::TriggerKind;
 use super::layout::{Head, Section, form_token, page};
 use super::lists;
 use super::model::{
-    BoundRow, Health, Reader, Shown, Target, Tone, TriggerPage, TriggerRow, TriggersPage,
+    BoundRow, CauseRow, Health, Reader, Shown, Target, Tone, TriggerPage, TriggerRow, TriggersPage,
 };
 use super::parts::{ago, chip, code_block, icon, moment, nothing, value};
 use super::queues::more_pages;
+use super::watch;
 use crate::i18n::{Key, Language};
 
 /// The list.
@@ -32,6 +33,7 @@ pub fn triggers(reader: &Reader, view: &TriggersPage) -> Markup {
                 }
             }
         }
+        (tabs(reader, "/triggers"))
         section class="panel" aria-label=(title) {
             @if view.rows.is_empty() { (nothing(&language.t("triggers-none"))) }
             @else {
@@ -51,6 +53,25 @@ pub fn triggers(reader: &Reader, view: &TriggersPage) -> Markup {
         (more_pages(reader, "/triggers", view.is_first, view.next_href.as_deref()))
     };
     page(reader, &head, &main)
+}
+
+/// The pages about what is heard and told, beside each other.
+pub(super) fn tabs(reader: &Reader, here: &str) -> Markup {
+    let language = reader.language;
+    let tabs = [
+        ("/triggers", language.t("triggers-title")),
+        ("/log-rules", language.t("log-rules-title")),
+        ("/event-log", language.t("event-log-title")),
+        ("/notification-endpoints", language.t("notify-title")),
+        ("/credentials", language.t("credentials-title")),
+    ];
+    html! {
+        nav class="segments tabs" aria-label=(language.t("nav-triggers")) {
+            @for (href, label) in &tabs {
+                a href=(href) aria-current=[(*href == here).then_some("page")] { (label) }
+            }
+        }
+    }
 }
 
 fn trigger_row(reader: &Reader, row: &TriggerRow) -> Markup {
@@ -149,6 +170,7 @@ pub fn trigger(reader: &Reader, view: &TriggerPage) -> Markup {
             }
             @if let Some(url) = &view.url { div class="column" { (senders(reader, view, url)) } }
         }
+        @if let Some(watch) = &view.watch { (watch::panel(reader, view, watch)) }
         @if view.kind.takes_webhooks() {
             section class="panel" aria-labelledby="deliveries" {
                 header class="panel-head" {
@@ -189,7 +211,7 @@ fn health_callout(reader: &Reader, health: &Health) -> Markup {
             (icon(if tone == "tone-warning" { "warning" } else { "inbox" }))
             div {
                 p { (health_line(reader, health)) }
-                @for cause in &health.causes { p lang="en" { (cause) } }
+                @for cause in &health.causes { p { (cause_words(language, cause)) } }
                 @if health.silent_days > 0 {
                     p { (language.with("health-silent", &[("count", health.silent_days.into())])) }
                 }
@@ -199,6 +221,26 @@ fn health_callout(reader: &Reader, health: &Health) -> Markup {
             }
         }
     }
+}
+
+/// What is probably wrong, with what did not hold as the title; what is not known by a word is told as it was recorded.
+fn cause_words(language: Language, cause: &CauseRow) -> Markup {
+    let count = [("count", cause.count.into())];
+    let words = match cause.cause.as_deref() {
+        Some("other_secret") => language.with("cause-other-secret", &count),
+        Some("not_signed") => language.with("cause-not-signed", &count),
+        Some("other_scheme") => language.with("cause-other-scheme", &count),
+        Some("clock") => language.with("cause-clock", &count),
+        Some("other_url") => language.with("cause-other-url", &count),
+        Some("no_address") => language.with("cause-no-address", &count),
+        Some("address") => language.with("cause-address", &count),
+        Some("identity") => language.with("cause-identity", &count),
+        Some(_) | None => {
+            let number = language.number(cause.count as f64);
+            return html! { (number) " × " span lang="en" { (cause.reason) } };
+        }
+    };
+    html! { span title=(cause.reason) { (words) } }
 }
 
 fn operating(reader: &Reader, view: &TriggerPage) -> Markup {
@@ -227,11 +269,19 @@ fn editing(reader: &Reader, view: &TriggerPage) -> Markup {
             (form_token(reader))
             button class="button" type="submit" { (icon(symbol)) (word) }
         }
+        (remove_form(reader, &href, &language.t("trigger-remove-text")))
+    }
+}
+
+/// A button that removes, after it has said what that means.
+pub(super) fn remove_form(reader: &Reader, href: &str, text: &str) -> Markup {
+    let language = reader.language;
+    html! {
         details class="pop" {
             summary class="button danger" { (icon("cross")) (language.t("schedule-remove")) }
             form class="stack pop-panel" method="post" action={ (href) "/remove" } {
                 (form_token(reader))
-                p { (language.t("trigger-remove-text")) }
+                p { (text) }
                 button class="button danger small" type="submit" { (icon("cross")) (language.t("schedule-remove")) }
             }
         }

@@ -34,6 +34,9 @@ fn value_words(language: Language, wrong: &WrongValue) -> String {
             language.with("wrong-length", &[("max", max.to_string().into())])
         }
         WrongValue::Nul => language.t("wrong-nul"),
+        WrongValue::OnlyAskedFor { task } => {
+            language.with("wrong-only-asked-for", &[("task", task.as_str().into())])
+        }
         WrongValue::Large => language.t("wrong-large"),
         WrongValue::Tries => language.t("wrong-tries"),
         WrongValue::Jitter { max_secs } => {

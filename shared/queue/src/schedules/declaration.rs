@@ -113,6 +113,14 @@ pub enum WrongValue {
         /// Characters, at most.
         max: usize,
     },
+    /// A task whose jobs are made only where their deed is asked for.
+    #[error(
+        "{task} does in bulk what is asked for on other pages, by roles that differ; it has no schedule of its own"
+    )]
+    OnlyAskedFor {
+        /// The task.
+        task: String,
+    },
     /// A character that the database cannot keep.
     #[error("the character NUL is refused; remove it")]
     Nul,
@@ -217,6 +225,10 @@ impl Declaration {
                 wrong(field, WrongValue::Nul);
             }
         }
+        if model::is_only_asked_for(&self.task) {
+            let task = self.task.clone();
+            wrong(Field::Task, WrongValue::OnlyAskedFor { task });
+        }
         if self.schedule_info.to_string().len() > RULE_BYTES_MAX {
             wrong(Field::Rule, WrongValue::Large);
         } else if has_nul(&self.schedule_info) {
@@ -282,6 +294,19 @@ mod tests {
         let plan = nightly().plan(now).expect("a plan");
         let next = plan.next.expect("a tick").to_rfc3339();
         assert_eq!(next, "2026-06-02T00:30:00+00:00");
+    }
+
+    #[test]
+    fn what_is_only_asked_for_has_no_schedule_of_its_own() {
+        let declaration = Declaration {
+            task: "task-bulk".into(),
+            ..nightly()
+        };
+        let wrong = wrong(&declaration);
+        assert!(
+            wrong[0].starts_with("task: task-bulk does in bulk"),
+            "{wrong:?}"
+        );
     }
 
     #[test]

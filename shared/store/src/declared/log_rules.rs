@@ -1,6 +1,7 @@
 //! Rules on what logs say.
 
 use ::log_rules::{Pattern, Stream};
+use ::triggers::Fault;
 use database::TenantTx;
 use model::{Severity, TriggerId, WorkloadId};
 use serde::Deserialize;
@@ -141,7 +142,7 @@ pub async fn save_log_rule(
                 "a tenant has at most {RULES_MAX} log rules"
             )));
         }
-        Written::Unknown(what) => return Err(SaveError::Wrong(vec![what.to_owned()])),
+        Written::Unknown(what) => return Err(SaveError::Wrong(vec![Fault::said("", what)])),
     };
     let deed = if id.is_some() {
         "log_rule_change"

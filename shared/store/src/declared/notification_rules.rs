@@ -1,5 +1,6 @@
 //! Who is told of what.
 
+use ::triggers::Fault;
 use ::triggers::cel::Compiled;
 use database::TenantTx;
 use model::{Condition, Severity};
@@ -62,7 +63,7 @@ impl NotificationRuleWanted {
         let severity = self.severity.map(Severity::as_str);
         let (source, contains) = (self.source.as_deref(), self.contains.as_deref());
         if let Err(error) = Wanted::new(&self.types, severity, source, contains) {
-            return Err(SaveError::Wrong(vec![error.to_string()]));
+            return Err(SaveError::Wrong(vec![Fault::said("", error)]));
         }
         if let Some(condition) = &self.condition
             && let Err(error) = Compiled::new(condition)

@@ -35,8 +35,8 @@ pub use overview::{Overview, overview};
 pub use runs::{Run, RunStep, latest_runs, runs};
 pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};
 pub use triggers::{
-    BindingShown, BoundWorkload, TriedWith, TriggerListed, TriggerShown, tried_with, trigger_list,
-    trigger_of_binding, trigger_shown,
+    BindingShown, BoundWorkload, TriedWith, TriggerListed, TriggerShown, repeated, tried_with,
+    trigger_list, trigger_of_binding, trigger_shown, would_repeat,
 };
 pub use workloads::{
     Binding, Revision, Workload, WorkloadDetail, WorkloadState, bindings, revision,

@@ -1,5 +1,7 @@
 //! Triggers with what is bound to them, and the events that they are tried with.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use database::TenantTx;
 use model::{BindingId, DeliveryId, EventId, TriggerId, WorkloadId};
@@ -308,4 +310,62 @@ pub async fn tried_with(
             delivery: Some((row.delivery_id.into(), row.received_at)),
         })
         .collect())
+}
+
+/// Which of these stored events only repeated what the other kind of reporter, hook or look, had told before: what was recorded
+/// of that when they were dispatched.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn repeated(
+    tx: &mut TenantTx,
+    events: &[EventId],
+) -> Result<HashMap<EventId, String>, sqlx::Error> {
+    let ids: Vec<_> = events.iter().map(|id| id.uuid()).collect();
+    let found = sqlx::query!(
+        r#"
+        select event_id, min(actual) as "actual!"
+        from switchyard.decisions
+        where database_id = switchyard.current_tenant() and event_id = any ($1) and clause = 'seen'
+        group by event_id
+        "#,
+        &ids
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(found
+        .into_iter()
+        .map(|row| (row.event_id.into(), row.actual))
+        .collect())
+}
+
+/// What an event would repeat if it came now: the state that the other kind of reporter told last. Nothing when it tells
+/// something new, nothing of a ref or tag, or its trigger is not watched for.
+///
+/// # Errors
+/// When the database does not answer, or the data is no JSON.
+pub async fn would_repeat(
+    tx: &mut TenantTx,
+    trigger: TriggerId,
+    ty: &str,
+    data: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        r#"
+        select case told.told_by when 'look' then 'a hook told of ' else 'a look found ' end
+            || case told.state when '?' then s.state else told.state end as "said!"
+        from switchyard.told_state($2, $3::text::json) told
+        join switchyard.seen s
+            on s.database_id = switchyard.current_tenant() and s.trigger_id = $1 and s.name = told.name
+        join switchyard.watches w on w.database_id = s.database_id and w.trigger_id = s.trigger_id
+        where (told.state = s.state or '?' in (told.state, s.state))
+          and (s.told_by = 'look' and told.told_by = 'hook' or s.told_by = 'hook' and told.told_by = 'look')
+        "#,
+        trigger.uuid(),
+        ty,
+        data
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found)
 }

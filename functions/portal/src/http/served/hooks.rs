@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Browser, Served, served, text};
 
-fn fields(pairs: &[(&str, &str)]) -> String {
+pub(super) fn fields(pairs: &[(&str, &str)]) -> String {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(pairs);
     form.finish()
@@ -39,7 +39,7 @@ impl Served {
     }
 
     /// The trigger that every house has.
-    async fn own_trigger(&self) -> String {
+    pub(super) async fn own_trigger(&self) -> String {
         let id: Uuid = sqlx::query_scalar(
             "select id from switchyard.triggers where database_id = $1 and name = 'pushes'",
         )
@@ -243,6 +243,149 @@ async fn a_binding_is_made_changed_put_in_order_and_removed() {
         .get(Some(&ada), &format!("/triggers/{trigger}"))
         .await;
     assert!(!page.contains(&id.to_string()), "{page}");
+}
+
+#[tokio::test]
+async fn a_workload_is_made_with_its_binding_or_neither_is() {
+    let served = served().await;
+    let ada = served.sign_in("acme", "Ada", Role::Admin).await;
+    let trigger = served.own_trigger().await;
+    let path = format!("/triggers/{trigger}/bindings");
+    let config = json!({
+        "source": {"kind": "provider", "base_url": "https://git.example.com", "repository": "acme/docs"},
+    });
+    let config = config.to_string();
+    let bind = |branches: &'static str, host: &'static str, own: &'static str| {
+        fields(&[
+            ("workload", "new"),
+            ("new_name", "docs"),
+            ("new_host", host),
+            ("new_config", &config),
+            ("config.branches", branches),
+            ("overrides", own),
+            ("enabled", "on"),
+        ])
+    };
+    let docs = "select to_jsonb(w) from switchyard.workloads w where w.name = 'docs'";
+    for (host, own, why) in [
+        ("not a host", "", "host: "),
+        ("docs", "{\"brach\": 1}", "brach"),
+        ("acme-hello", "", "taken"),
+    ] {
+        let response = served.submit(&ada, &path, &bind("main", host, own)).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY, "{why}");
+        let page = text(response).await;
+        assert!(page.contains(why), "{why}: {page}");
+        assert!(page.contains("value=\"new\" selected"), "{page}");
+        assert!(served.rows_of(docs).await.is_empty(), "{why}");
+    }
+    let response = served.submit(&ada, &path, &bind("main", "docs", "")).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let made = served.rows_of(docs).await.remove(0);
+    let bound = "select to_jsonb(b) from switchyard.bindings b order by b.created_at desc limit 1";
+    let bound = served.rows_of(bound).await.remove(0);
+    assert_eq!(bound["workload_id"], made["id"]);
+    // It goes on starting that: its form offers nothing else.
+    let id = Uuid::parse_str(bound["id"].as_str().expect("an id")).expect("an id");
+    let edit = format!("/bindings/{}/edit", model::BindingId::from(id));
+    let (_, page) = served.get(Some(&ada), &edit).await;
+    assert!(
+        page.contains("docs") && !page.contains("<select id=\"workload\""),
+        "{page}"
+    );
+    assert!(!page.contains("name=\"task\""), "{page}");
+}
+
+#[tokio::test]
+async fn a_delivery_is_handed_in_again_to_the_function_that_took_it() {
+    use axum::extract::Request;
+    use axum::{Json, Router};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let (heard, mut requests) = mpsc::channel(4);
+    let again = Uuid::now_v7();
+    let function = Router::new().fallback(move |request: Request| async move {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, 1024).await.expect("a body");
+        heard.send((head, body)).await.expect("the test listens");
+        (
+            StatusCode::ACCEPTED,
+            Json(json!({"delivery": model::DeliveryId::from(again).to_string()})),
+        )
+    });
+    let server = std::future::IntoFuture::into_future(axum::serve(listener, function));
+    tokio::spawn(server);
+    let served = super::served_with("WEBHOOK_GITEA_URL", &url).await;
+    let olga = served.sign_in("acme", "Olga", Role::Operator).await;
+    let vera = served.sign_in("acme", "Vera", Role::Viewer).await;
+    let path = format!("/deliveries/{}/redeliver", served.acme.delivery);
+    assert_eq!(
+        served.post(&vera, &path).await.status(),
+        StatusCode::FORBIDDEN
+    );
+    let response = served.post(&olga, &path).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let place = response.headers()["location"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert_eq!(place, format!("/deliveries/{again}"));
+    let (head, body) = requests.recv().await.expect("a request");
+    assert!(head.uri.path().contains("trg_"), "{}", head.uri);
+    assert_eq!(&body[..], b"{\"note\": \"<script>alert(1)</script>\"}");
+    assert_eq!(head.headers["x-gitea-event"], "push");
+    let deeds = "select to_jsonb(deed) from switchyard.audit order by id desc limit 1";
+    assert_eq!(served.rows_of(deeds).await, [json!("redeliver")]);
+    let theirs = format!("/deliveries/{}/redeliver", served.globex.delivery);
+    assert_eq!(
+        served.post(&olga, &theirs).await.status(),
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn two_deliveries_are_compared_and_all_that_match_are_replayed_by_a_job() {
+    let served = served().await;
+    let olga = served.sign_in("acme", "Olga", Role::Operator).await;
+    let vera = served.sign_in("acme", "Vera", Role::Viewer).await;
+    let own = served.acme.delivery;
+    let same = format!("/deliveries/{own}/diff?with={own}");
+    assert_eq!(
+        served.get(Some(&vera), &same).await.0,
+        StatusCode::FORBIDDEN
+    );
+    let (status, page) = served.get(Some(&olga), &same).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("No difference."), "{page}");
+    let foreign = format!("/deliveries/{own}/diff?with={}", served.globex.delivery);
+    assert_eq!(
+        served.get(Some(&olga), &foreign).await.0,
+        StatusCode::NOT_FOUND
+    );
+
+    let all = "/deliveries/replay?verdict=accepted&trigger=pushes";
+    assert_eq!(served.get(Some(&vera), all).await.0, StatusCode::FORBIDDEN);
+    let (status, page) = served.get(Some(&olga), all).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("verdict=accepted"), "{page}");
+    let response = served.submit(&olga, all, "binding=").await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let place = response.headers()["location"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert!(place.starts_with("/jobs/"), "{place}");
+    let jobs = "select to_jsonb(j) from switchyard.jobs j where task = 'task-bulk'";
+    let job = served.rows_of(jobs).await.remove(0);
+    assert_eq!(job["database_id"], json!(served.acme.tenant.uuid()));
+    assert_eq!(job["payload"]["filter"]["verdict"], "accepted", "{job}");
+    let wrong = served
+        .submit(&olga, "/deliveries/replay?verdict=odd", "binding=")
+        .await;
+    assert_eq!(wrong.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use model::{BindingId, DeliveryId, TriggerId, TriggerKind};
 use serde::Deserialize;
+use triggers::Fault;
 
+use super::declared::WatchPanel;
 use super::delivery::DeliveryRow;
 use super::event::Clause;
 use super::reader::Link;
@@ -18,11 +20,22 @@ pub struct Health {
     /// How many were refused today.
     pub rejected_today: i64,
     /// What most likely is wrong with them.
-    pub causes: Vec<String>,
+    pub causes: Vec<CauseRow>,
     /// For how many days nothing came.
     pub silent_days: i64,
     /// When the secret before the current one was used last.
     pub previous_used_at: Option<DateTime<Utc>>,
+}
+
+/// Requests that were refused for one reason.
+#[derive(Clone, Debug)]
+pub struct CauseRow {
+    /// How many.
+    pub count: i64,
+    /// What probably is wrong, in a word.
+    pub cause: Option<String>,
+    /// What did not hold, in a sentence.
+    pub reason: String,
 }
 
 /// A trigger in a list.
@@ -123,6 +136,8 @@ pub struct TriggerPage {
     pub bindings: Vec<BoundRow>,
     /// What came in lately.
     pub deliveries: Vec<DeliveryRow>,
+    /// What is looked at besides, where its kind has a place for that.
+    pub watch: Option<WatchPanel>,
     /// What is odd about it.
     pub warnings: Vec<String>,
     /// Whether the reader may run it and switch it.
@@ -220,6 +235,8 @@ pub enum FormFault {
     /// A text is no whole number; which.
     NoNumber(String),
     /// It is not taken; where and why.
+    Refused(Fault),
+    /// It is not taken; where and why, in words.
     Said(String),
 }
 
@@ -238,13 +255,19 @@ pub struct TriggerFormPage {
     pub sample: String,
 }
 
+/// In place of a workload's id: one that is made with the binding.
+pub const NEW_WORKLOAD: &str = "new";
+
 /// What is written in a binding's form, as it was written.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the names are those of a binding")]
 pub struct BindingForm {
-    /// A workload's id; empty for a task.
+    /// A workload's id; [`NEW_WORKLOAD`] for one that is made with it; empty for a task.
     pub workload: String,
+    pub new_name: String,
+    pub new_host: String,
+    pub new_config: String,
     pub task: String,
     pub config_as: ConfigAs,
     /// What no field holds, as JSON.
