@@ -341,6 +341,80 @@ impl StepState {
     }
 }
 
+impl std::str::FromStr for StepState {
+    type Err = UnknownRunState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRunState> {
+        [
+            Self::Waiting,
+            Self::Running,
+            Self::Succeeded,
+            Self::Failed,
+            Self::Stopped,
+            Self::Skipped,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| UnknownRunState(text.to_owned()))
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Its runner was told to start and has not been heard of.
+    Launching,
+    /// Its runner was heard of.
+    Running,
+    /// All steps did what they were for.
+    Succeeded,
+    /// One did not.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+    /// Its runner was not heard of any more.
+    Lost,
+}
+
+impl RunState {
+    /// The name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Launching => "launching",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl std::str::FromStr for RunState {
+    type Err = UnknownRunState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRunState> {
+        [
+            Self::Launching,
+            Self::Running,
+            Self::Succeeded,
+            Self::Failed,
+            Self::Cancelled,
+            Self::Lost,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| UnknownRunState(text.to_owned()))
+    }
+}
+
+/// A text that names no state of a run or of a step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no state of a run or of a step")]
+pub struct UnknownRunState(String);
+
 /// News of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepNews {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use model::run::RunState;
 use model::run::{NewsTaken, RunNews, RunOver, RunReport, StepState, Then};
 use model::{JobId, JobState, LogStream, TenantId};
 
@@ -65,23 +66,6 @@ pub enum NewsHeard {
     Stale,
     /// There is no such run.
     Unknown,
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunState {
-    /// Its runner was told to start and has not been heard of.
-    Launching,
-    /// Its runner was heard of.
-    Running,
-    /// All steps did what they were for.
-    Succeeded,
-    /// One did not.
-    Failed,
-    /// It was stopped.
-    Cancelled,
-    /// Its runner was not heard of any more.
-    Lost,
 }
 
 /// The newest run of a job.
@@ -379,15 +363,10 @@ impl Queue {
         Ok(Some(LastRun {
             epoch: row.epoch,
             phase: row.phase,
-            state: match row.state.as_str() {
-                "launching" => RunState::Launching,
-                "running" => RunState::Running,
-                "succeeded" => RunState::Succeeded,
-                "failed" => RunState::Failed,
-                "cancelled" => RunState::Cancelled,
-                "lost" => RunState::Lost,
-                other => return Err(odd("a run's state", other)),
-            },
+            state: row
+                .state
+                .parse()
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             launcher: row.launcher,
             report: said.unwrap_or_default(),
             reason: row.reason,

@@ -158,7 +158,10 @@ async fn ask(client: &Client, args: &CancelArgs) -> anyhow::Result<()> {
             json!({ "job": args.job, "outcome": outcome, "state": job.state, "stages": job.stages() }),
         );
     } else if outcome == CancelOutcome::TooLate {
-        note(format_args!("job {} was over already: {}", args.job, job.state));
+        note(format_args!(
+            "job {} was over already: {}",
+            args.job, job.state
+        ));
     } else if !job.state.is_final() {
         note(format_args!(
             "job {} is {}; `switchyard cancel {} --wait` waits for the end",

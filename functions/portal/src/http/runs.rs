@@ -5,7 +5,7 @@ use database::TenantTx;
 use host::Ctx;
 use maud::Markup;
 use model::JobId;
-use model::run::StepState;
+use model::run::{RunState as Recorded, StepState};
 use queue::reasons::Reason;
 use serde::Deserialize;
 use serde_json::Value;
@@ -136,23 +136,17 @@ fn read_said<T: serde::de::DeserializeOwned>(job: JobId, said: Value) -> Option<
 }
 
 fn one_run(run: pages::Run) -> RunView {
-    let state = match run.state.as_str() {
-        "launching" => RunState::Launching,
-        "running" => RunState::Running,
-        "succeeded" => RunState::Succeeded,
-        "failed" => RunState::Failed,
-        "cancelled" => RunState::Cancelled,
-        _ => RunState::Lost,
+    let state = match run.state.parse() {
+        Ok(Recorded::Launching) => RunState::Launching,
+        Ok(Recorded::Running) => RunState::Running,
+        Ok(Recorded::Succeeded) => RunState::Succeeded,
+        Ok(Recorded::Failed) => RunState::Failed,
+        Ok(Recorded::Cancelled) => RunState::Cancelled,
+        // One that a newer version made up is shown as what nobody hears of.
+        Ok(Recorded::Lost) | Err(_) => RunState::Lost,
     };
     let step = |step: pages::RunStep| StepView {
-        state: match step.state.as_str() {
-            "running" => StepState::Running,
-            "succeeded" => StepState::Succeeded,
-            "failed" => StepState::Failed,
-            "stopped" => StepState::Stopped,
-            "skipped" => StepState::Skipped,
-            _ => StepState::Waiting,
-        },
+        state: step.state.parse().unwrap_or(StepState::Waiting),
         name: step.name,
         exit_code: step.exit_code,
         why: step.why,

@@ -285,7 +285,8 @@ async fn pages_about_runs_open_for_who_may_see_them() {
     }
     let (status, _) = it.get(Some(&vera), "/runs/new").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-    let (status, page) = it.get(Some(&olga), "/runs/new").await;
+    let form = "/runs/new?kind=task-terraform";
+    let (status, page) = it.get(Some(&olga), form).await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("main.tf"), "{page}");
 }
