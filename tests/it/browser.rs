@@ -5,6 +5,7 @@ mod demo;
 mod driver;
 mod hooks_walk;
 mod log_walk;
+mod runs_walk;
 
 use std::time::Duration;
 

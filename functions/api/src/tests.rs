@@ -591,7 +591,12 @@ async fn a_database_that_is_down_is_said_to_be() {
             format!("postgres://nobody@127.0.0.1:{port}/none"),
         )
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "1")
-        .with("BLOBS_URL", "/nowhere/at/all")
+        .with(
+            "BLOBS_URL",
+            std::env::temp_dir()
+                .join("switchyard-api")
+                .to_string_lossy(),
+        )
         .with("MASTER_KEY_FILE", file.path().to_str().expect("a path"));
     let env = with_functions(env);
     let resources = Resources::new().expect("an HTTP client");

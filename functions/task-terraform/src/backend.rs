@@ -126,21 +126,33 @@ fn words(text: &str) -> Vec<Word<'_>> {
     words
 }
 
-/// Where a text ends, with what it interpolates in it.
+/// Where a text ends, with what it interpolates in it, where there may be texts again.
 fn text_end(text: &str) -> usize {
-    let mut escaped = false;
-    let mut depth = 0_usize;
+    // Of each text that is open how many braces are; within braces it is not text.
+    let mut open = vec![0_usize];
     let mut before = ' ';
-    for (at, c) in text.char_indices() {
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        let Some(depth) = open.last_mut() else {
+            break;
+        };
         match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '{' if depth > 0 || matches!(before, '$' | '%') => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            '"' if depth == 0 => return at,
+            '\\' if *depth == 0 => {
+                characters.next();
+            }
+            '{' if *depth > 0 || matches!(before, '$' | '%') => *depth += 1,
+            '}' if *depth > 0 => *depth -= 1,
+            '"' if *depth > 0 => open.push(0),
+            '"' => {
+                open.pop();
+                if open.is_empty() {
+                    return at;
+                }
+            }
             _ => {}
         }
-        before = c;
+        // `$${` stands for itself.
+        before = if c == before { ' ' } else { c };
     }
     text.len()
 }
@@ -180,6 +192,7 @@ mod tests {
             "# x\nterraform {\n  required_version = \"> 1\"\n  required_providers {\n    a = { source = \"x\" }\n  }\n  backend \"s3\" {\n    bucket = \"b\"\n  }\n}",
             "terraform {\n  cloud {\n  }\n}",
             "locals {\n  a = \"${\"}\"}{\"\n}\nterraform {\n  backend \"gcs\" {}\n}",
+            "locals {\n  a = \"$${\"\n}\nterraform {\n  backend \"gcs\" {}\n}",
             "locals {\n  a = <<EOT\n}\"\nEOT\n}\nterraform {\n  backend \"gcs\" {}\n}",
         ] {
             assert_eq!(found("main.tf", text), Backend::Own, "{text}");

@@ -14,6 +14,7 @@ use landlock::{
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What the program that is called again is told to do.
 pub const SHIM_COMMAND: &str = "runner-exec";
@@ -167,12 +168,32 @@ pub fn is_fenced(folder: &Path) -> bool {
     )
 }
 
+/// Who is started in the background of a shell, or by `nohup`, ignores signals, and so would all that it starts: a program that is
+/// asked to stop would not hear it. What is handled here becomes the usual again for the program that we become.
+fn hear_signals() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let _guard = runtime.enter();
+    for kind in [
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::terminate(),
+    ] {
+        // Handled from here on, also when nobody listens any more.
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
 /// Holds this process as its arguments say and becomes the program that they name. Returns only when that failed.
 ///
 /// # Errors
 /// Always, when it returns.
 pub fn become_program(arguments: &[OsString]) -> Result<Infallible, ShimError> {
     let (hold, program) = Hold::read(arguments).ok_or(ShimError::Arguments)?;
+    hear_signals().map_err(|error| ShimError::Held(format!("signals: {error}")))?;
     hold.take_effect()?;
     let why = Command::new(&program[0]).args(&program[1..]).exec();
     Err(ShimError::Program {

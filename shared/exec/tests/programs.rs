@@ -415,3 +415,19 @@ async fn root_runs_programs_as_somebody_else() {
     assert_eq!(ended.unwrap().code, 0, "{lines:?}");
     assert_eq!(texts(&lines), ["64321", "64321"]);
 }
+
+#[tokio::test]
+async fn a_program_hears_signals_that_who_started_us_ignores() {
+    let _turn = turn().await;
+    let shim = env!("CARGO_BIN_EXE_exec-under-test");
+    let ignored = format!(
+        "trap '' INT HUP QUIT TERM; {shim} runner-exec $$ - - -- /bin/sh -c \
+         'trap \"echo asked; exit 3\" INT; kill -INT $$; sleep 1; exit 4'; exit $?"
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", &ignored])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!((output.status.code(), &*said), (Some(3), "asked\n"));
+}

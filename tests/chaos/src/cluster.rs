@@ -163,6 +163,10 @@ impl Cluster {
             ("PATH", self.setup.path.clone()),
             ("DATABASE_URL", self.url()),
             ("MASTER_KEY_FILE", key.display().to_string()),
+            (
+                "BLOBS_URL",
+                self.folder.path().join("blobs").display().to_string(),
+            ),
             ("LEASE_SECS", seconds(times.lease)),
             ("HEARTBEAT_SECS", seconds(times.heartbeat)),
             ("SLICE_SECS", seconds(times.slice)),

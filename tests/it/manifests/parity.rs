@@ -10,6 +10,7 @@ use bundle::local::manifests::{EnvValue, KeyRef, Manifests, PingSource, Service,
 use host::Function;
 use model::DatabaseRole;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::outside;
 
@@ -108,11 +109,55 @@ struct Kustomization {
 /// Everything in which the manifests under a folder do not fit the list of functions.
 pub(crate) fn findings(functions: &[Listed], folder: &Path) -> Vec<String> {
     let mut findings = unreachable_files(folder);
+    findings.extend(unfit_access(folder).unwrap_or_else(|missing| vec![missing]));
     match Manifests::read(folder) {
         Err(refused) => findings.extend(refused.findings.iter().map(ToString::to_string)),
         Ok(manifests) => compare(functions, &manifests, &mut findings),
     }
     findings
+}
+
+/// A role for nobody, a binding of none, and an account that has a token and may do nothing, or may do something and has none.
+fn unfit_access(folder: &Path) -> Result<Vec<String>, String> {
+    let items = |name: &str| {
+        let text = fs::read_to_string(folder.join("knative").join(name));
+        let text = text.map_err(|error| format!("knative/{name}: {error}"))?;
+        let list: Value = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
+        Ok::<_, String>(list["items"].as_array().cloned().unwrap_or_default())
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let named = |item: &Value| (text(&item["kind"]), text(&item["metadata"]["name"]));
+    let access = items("cluster-access.yaml")?;
+    let (bindings, roles): (Vec<_>, Vec<_>) =
+        access.iter().partition(|item| item["roleRef"].is_object());
+    let roles: BTreeSet<_> = roles.into_iter().map(named).collect();
+    let mut findings = Vec::new();
+    let mut used = BTreeSet::new();
+    let mut bound = BTreeSet::new();
+    for binding in bindings {
+        let role = &binding["roleRef"];
+        let role = (text(&role["kind"]), text(&role["name"]));
+        if !roles.contains(&role) || named(binding).1 != role.1 {
+            findings.push(format!("{:?} binds {role:?}", named(binding)));
+        }
+        used.insert(role);
+        for subject in binding["subjects"].as_array().into_iter().flatten() {
+            bound.insert(text(&subject["name"]));
+        }
+    }
+    findings.extend(
+        roles
+            .difference(&used)
+            .map(|role| format!("nobody has {role:?}")),
+    );
+    let with_token: BTreeSet<_> = items("accounts.yaml")?
+        .iter()
+        .filter(|account| account["automountServiceAccountToken"] == true)
+        .map(|account| text(&account["metadata"]["name"]))
+        .collect();
+    let unfit = with_token.symmetric_difference(&bound);
+    findings.extend(unfit.map(|account| format!("{account} has a token or rights, and not both")));
+    Ok(findings)
 }
 
 /// Manifests that no kustomization names never reach a cluster, and names without a file break it.

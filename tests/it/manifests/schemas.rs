@@ -148,7 +148,8 @@ fn what_kustomize_renders_fits_too_and_can_be_run() {
             !text.contains("image: switchyard/plain\n"),
             "an image without a version: {text}"
         );
-        let namespaced = kind == "Namespace" || text.contains("  namespace: switchyard");
+        let everywhere = matches!(kind, "Namespace" | "ClusterRole");
+        let namespaced = everywhere || text.contains("  namespace: switchyard");
         assert!(namespaced, "{kind} {name} has no namespace");
     }
     let files: Vec<_> = files

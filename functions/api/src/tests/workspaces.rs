@@ -204,7 +204,12 @@ async fn who_asks_for_a_look_waits_for_who_reads_and_sees_what_came_of_it() {
         .with("DATABASE_URL", it._db.owner_url())
         .with("DATABASE_ACQUIRE_TIMEOUT_SECS", "60")
         .with("MASTER_KEY_FILE", it._key.path().to_str().expect("a path"))
-        .with("BLOBS_URL", "/nowhere/at/all")
+        .with(
+            "BLOBS_URL",
+            std::env::temp_dir()
+                .join("switchyard-api")
+                .to_string_lossy(),
+        )
         .with("CRON_WORKSPACES_URL", url);
     let resources = Resources::new().expect("an HTTP client");
     let mounted = FUNCTION.mount(&with_functions(env), &resources);

@@ -112,7 +112,8 @@ mod tests {
         }
         let vendors = manifests.services.iter().map(|service| &service.name);
         let vendors = vendors.filter(|name| name.starts_with("webhook-") && *name != "webhook-any");
-        let inside: BTreeSet<String> = vendors.cloned().chain(["callback".to_owned()]).collect();
+        let others = ["callback", "cron-workspaces", "terraform-state"].map(str::to_owned);
+        let inside: BTreeSet<String> = vendors.cloned().chain(others).collect();
         assert_eq!(named(&manifests), inside);
         Ok(())
     }
