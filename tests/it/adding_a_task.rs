@@ -120,10 +120,17 @@ fn new_lines(text: &str) -> Vec<(String, String)> {
     let said = |line: &&str| line.contains("task-static") || line.contains("task_static");
     let pieces: Vec<String> = if text.contains("kind: List") {
         // An account is a few lines, from one dash to the next.
-        text.split_inclusive("automountServiceAccountToken: false\n")
-            .filter(|piece| said(&piece.lines().nth(3).unwrap_or_default()))
-            .map(str::to_owned)
-            .collect()
+        let mut accounts: Vec<String> = Vec::new();
+        for line in text.split_inclusive('\n') {
+            if line.starts_with("  - ") {
+                accounts.push(String::new());
+            }
+            if let Some(account) = accounts.last_mut() {
+                account.push_str(line);
+            }
+        }
+        accounts.retain(|account| said(&account.lines().nth(3).unwrap_or_default()));
+        accounts
     } else {
         let mut table = "";
         text.split_inclusive('\n')

@@ -1,13 +1,11 @@
 //! Jobs from a shell: started, followed through a restart of everything, stopped; and what a program reads of it.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Installation, turn, until};
-use crate::outside::skipped;
+use crate::harness::{Installation, until};
 
 /// How long anything may take, on a busy machine.
 const SIGHT_MAX: Duration = Duration::from_secs(60);
@@ -118,57 +116,4 @@ async fn what_cannot_be_started_or_found_is_said() {
         .await
         .expect("a count");
     assert_eq!(tenants, 1, "a misspelt tenant is not made");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_is_planned_approved_and_applied_from_a_shell() {
-    if Command::new("terraform").arg("version").output().is_err() {
-        skipped("terraform is not on the machine: install terraform 1.11 or newer");
-        return;
-    }
-    let _turn = turn().await;
-    let it = Installation::new().await;
-    // Runs have users of their own, who pass through.
-    let passage = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(it.folder(), passage).expect("our folder");
-    let folder = it.folder().join("infra");
-    std::fs::create_dir(&folder).expect("our folder");
-    let configuration = r#"
-variable "greeting" { type = string }
-resource "terraform_data" "one" { input = var.greeting }
-output "said" { value = terraform_data.one.output }
-output "hidden" {
-  value     = "hush-hush-${var.greeting}"
-  sensitive = true
-}
-"#;
-    std::fs::write(folder.join("main.tf"), configuration).expect("our folder");
-    let folder = folder.to_str().expect("our folders are text");
-    let arguments = ["run", "terraform", folder, "--var", "greeting=hello there"];
-    let planned = it.run(&[&arguments[..], &["--action", "plan"]].concat());
-    let said = text(&planned);
-    assert_eq!(planned.status.code(), Some(0), "{said}");
-    assert!(
-        said.contains("terraform_data.one will be created"),
-        "{said}"
-    );
-    assert!(
-        said.contains("Plan: 1 to add, 0 to change, 0 to destroy."),
-        "{said}"
-    );
-    let applied = it.run(&[&arguments[..], &["--approve"]].concat());
-    let said = text(&applied);
-    assert_eq!(applied.status.code(), Some(0), "{said}");
-    assert!(said.contains("said = \"hello there\""), "{said}");
-    assert!(
-        said.contains("hidden = (sensitive)") && !said.contains("hush-hush"),
-        "{said}"
-    );
-    let again = it.run(&[&arguments[..], &["--approve"]].concat());
-    let said = text(&again);
-    assert_eq!(again.status.code(), Some(0), "{said}");
-    assert!(
-        !said.contains("will be created"),
-        "nothing is left to do: {said}"
-    );
 }
