@@ -23,6 +23,7 @@ const MAY_HOLD_SQL: &[(&str, &str)] = &[
         "makes the database and its logins",
     ),
     ("shared/testkit", "makes a database for each test"),
+    ("shared/webhook-testkit", "looks at what a function stored"),
 ];
 /// Crates in which the names of a job's states may be read as text: where they become types.
 const MAY_COMPARE_STATES: &[&str] = &["shared/model", "shared/queue", "shared/store"];

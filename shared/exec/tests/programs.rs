@@ -120,7 +120,12 @@ impl World {
 }
 
 fn texts(lines: &[(LogStream, String)]) -> Vec<&str> {
-    lines.iter().map(|(_, text)| text.as_str()).collect()
+    lines
+        .iter()
+        .map(|(_, text)| text.as_str())
+        // What a shell says when a child of its own is killed before it is.
+        .filter(|text| !matches!(*text, "Killed" | "Terminated"))
+        .collect()
 }
 
 /// These tests look at all descendants of their process, and so take turns.
@@ -335,7 +340,13 @@ async fn at_once_means_without_asking() {
         .await;
     assert_eq!(ended.unwrap().signal, Some(9));
     assert!(from.elapsed() < Duration::from_secs(10));
-    assert!(!texts(&lines).contains(&"asked") || lines.len() == 2);
+    assert!(
+        texts(&lines)
+            .iter()
+            .filter(|text| **text == "asked")
+            .count()
+            <= 1
+    );
 }
 
 #[tokio::test]
