@@ -498,6 +498,24 @@ async fn a_run_that_is_begun_again_because_the_answer_was_lost_is_the_same_run()
 }
 
 #[tokio::test]
+async fn a_run_ends_with_its_job_whoever_ended_that() {
+    let world = World::new().await;
+    let hold = world.begun(|_| ()).await;
+    let by_hand = world
+        .queue
+        .settle(world.tenant, hold.job, queue::Ended::Dead, "a person");
+    assert!(by_hand.await.unwrap());
+    assert_eq!(world.run_state(hold).await, RunState::Lost);
+
+    let hold = world.begun(|_| ()).await;
+    let (tenant, job) = (world.tenant, hold.job);
+    world.queue.cancel(tenant, job, "a person").await.unwrap();
+    let report = world.queue.cancel_applied(hold).await.unwrap();
+    assert_eq!(report, FinishReport::Applied(JobState::Cancelled));
+    assert_eq!(world.run_state(hold).await, RunState::Cancelled);
+}
+
+#[tokio::test]
 async fn steps_go_forward_only() {
     let world = World::new().await;
     let hold = world.begun(|_| ()).await;
