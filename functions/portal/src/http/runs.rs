@@ -5,7 +5,7 @@ use database::TenantTx;
 use host::Ctx;
 use maud::Markup;
 use model::JobId;
-use model::run::{RunState as Recorded, StepState};
+use model::run::{RunState, StepState};
 use queue::reasons::Reason;
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,8 +17,7 @@ use super::problem::Problem;
 use super::rows;
 use super::session::Signed;
 use crate::views::model::{
-    ArtifactRow, JobState, PlanDecision, PlanView, RunPanel, RunState, RunView, StepView, StopEnd,
-    StopView,
+    ArtifactRow, JobState, PlanDecision, PlanView, RunPanel, RunView, StepView, StopEnd, StopView,
 };
 use crate::views::runs::{RunsPage, runs as runs_view};
 
@@ -136,15 +135,8 @@ fn read_said<T: serde::de::DeserializeOwned>(job: JobId, said: Value) -> Option<
 }
 
 fn one_run(run: pages::Run) -> RunView {
-    let state = match run.state.parse() {
-        Ok(Recorded::Launching) => RunState::Launching,
-        Ok(Recorded::Running) => RunState::Running,
-        Ok(Recorded::Succeeded) => RunState::Succeeded,
-        Ok(Recorded::Failed) => RunState::Failed,
-        Ok(Recorded::Cancelled) => RunState::Cancelled,
-        // One that a newer version made up is shown as what nobody hears of.
-        Ok(Recorded::Lost) | Err(_) => RunState::Lost,
-    };
+    // One that a newer version made up is shown as what nobody hears of.
+    let state = run.state.parse().unwrap_or(RunState::Lost);
     let step = |step: pages::RunStep| StepView {
         state: step.state.parse().unwrap_or(StepState::Waiting),
         name: step.name,

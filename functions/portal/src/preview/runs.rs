@@ -2,7 +2,7 @@
 
 use ::terraform::{MaskedPlan, Report};
 use maud::Markup;
-use model::run::StepState;
+use model::run::{RunState, StepState};
 use serde_json::{Value, json};
 
 use super::{ago, log, running_job};

@@ -30,7 +30,7 @@ pub use job::{
 pub use overview::Overview;
 pub use reader::{Count, Link, Person, Reader, Theme, Tone};
 pub use run::{
-    ArtifactRow, PlanDecision, PlanView, RunPanel, RunState, RunView, StepView, StopEnd, StopView,
+    ArtifactRow, PlanDecision, PlanView, RunPanel, RunView, StepView, StopEnd, StopView,
 };
 pub use schedule::{FormProblem, Preview, RuleAs, ScheduleForm, ScheduleFormPage, WrongField};
 pub use trigger::{

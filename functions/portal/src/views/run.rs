@@ -6,12 +6,12 @@ mod stop;
 mod terraform;
 
 use maud::{Markup, html};
-use model::run::StepState;
+use model::run::{RunState, StepState};
 
 use super::layout::form_token;
 use super::model::{ArtifactRow, JobPage, Reader, RunPanel, RunView, StepView, Tone};
 use super::parts::{ago, bytes, chip, clock, commit, duration, icon, moment, tone_class};
-use crate::i18n::Key;
+use crate::i18n::{Key, Language};
 
 pub use plan::job_plan;
 pub(super) use plan::{attributes, shown};
@@ -39,7 +39,7 @@ fn latest(reader: &Reader, run: &RunView, panel: &RunPanel) -> Markup {
         section class="panel padded run" aria-labelledby="run" {
             header class="panel-head flush" {
                 h2 id="run" { (language.t("run-title")) " " code { (run.phase) } }
-                (chip(run.state.tone(), run.state.icon(), &language.key(run.state.label())))
+                (run_state(language, run.state))
                 @match (run.ended_at, run.seen_at) {
                     (Some(ended), _) => span class="quiet" { (duration(language, ended - run.created_at)) },
                     (None, Some(seen)) => span class="quiet" { (language.rich("run-heard", &[("when", ago(reader, seen))])) },
@@ -60,7 +60,7 @@ fn latest(reader: &Reader, run: &RunView, panel: &RunPanel) -> Markup {
                         @for run in &panel.runs[1..] {
                             li {
                                 (moment(run.created_at)) " " code { (run.phase) } " "
-                                (chip(run.state.tone(), run.state.icon(), &language.key(run.state.label())))
+                                (run_state(language, run.state))
                                 @if let Some(reason) = &run.reason { " " span class="quiet" { (reason) } }
                             }
                         }
@@ -92,6 +92,18 @@ fn one_step(reader: &Reader, step: &StepView) -> Markup {
             @if let Some(why) = &step.why { p class="row-error" { (why) } }
         }
     }
+}
+
+fn run_state(language: Language, state: RunState) -> Markup {
+    let (tone, icon, key) = match state {
+        RunState::Launching => (Tone::Waiting, "queued", Key("run-launching")),
+        RunState::Running => (Tone::Active, "running", Key("run-running")),
+        RunState::Succeeded => (Tone::Good, "check", Key("run-succeeded")),
+        RunState::Failed => (Tone::Bad, "cross", Key("run-failed")),
+        RunState::Cancelled => (Tone::Quiet, "stopped", Key("run-cancelled")),
+        RunState::Lost => (Tone::Warning, "warning", Key("run-lost")),
+    };
+    chip(tone, icon, &language.key(key))
 }
 
 const fn look_of(state: StepState) -> (Tone, &'static str, Key) {

@@ -3,9 +3,6 @@
 use chrono::{DateTime, Utc};
 use terraform::{MaskedPlan, Report};
 
-use super::reader::Tone;
-use crate::i18n::Key;
-
 /// The part of a job's page that is about its runs.
 #[derive(Clone, Debug, Default)]
 pub struct RunPanel {
@@ -25,7 +22,7 @@ pub struct RunView {
     /// What it was for, as its task names it.
     pub phase: String,
     /// How far it is.
-    pub state: RunState,
+    pub state: model::run::RunState,
     /// Why it ended as it did, where that needs words.
     pub reason: Option<String>,
     /// When it was begun.
@@ -38,59 +35,6 @@ pub struct RunView {
     pub steps: Vec<StepView>,
     /// Lines that were not kept because the log was full.
     pub lines_dropped: u64,
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the names are the states of a run")]
-pub enum RunState {
-    Launching,
-    Running,
-    Succeeded,
-    Failed,
-    Cancelled,
-    Lost,
-}
-
-impl RunState {
-    /// The message that names it.
-    #[must_use]
-    pub const fn label(self) -> Key {
-        match self {
-            Self::Launching => Key("run-launching"),
-            Self::Running => Key("run-running"),
-            Self::Succeeded => Key("run-succeeded"),
-            Self::Failed => Key("run-failed"),
-            Self::Cancelled => Key("run-cancelled"),
-            Self::Lost => Key("run-lost"),
-        }
-    }
-
-    /// The symbol in the icon sprite.
-    #[must_use]
-    pub const fn icon(self) -> &'static str {
-        match self {
-            Self::Launching => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "check",
-            Self::Failed => "cross",
-            Self::Cancelled => "stopped",
-            Self::Lost => "warning",
-        }
-    }
-
-    /// How it goes.
-    #[must_use]
-    pub const fn tone(self) -> Tone {
-        match self {
-            Self::Launching => Tone::Waiting,
-            Self::Running => Tone::Active,
-            Self::Succeeded => Tone::Good,
-            Self::Failed => Tone::Bad,
-            Self::Cancelled => Tone::Quiet,
-            Self::Lost => Tone::Warning,
-        }
-    }
 }
 
 /// One step of a run.
