@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::Path;
-use egress::{AllowList, Guard};
+use egress::Guard;
 use host::{Env, SettingsError};
 use model::Role;
 use queue::executors::{self, CompletesBy, Executor, TaskExecutor};
@@ -21,12 +21,7 @@ const URL_MAX: usize = 2048;
 
 /// What looks at tenants' URLs before they are saved: the same list of exceptions as when they are called.
 pub(crate) fn guard(env: &Env) -> Result<Arc<Guard>, SettingsError> {
-    let allowed: AllowList = env
-        .get("EGRESS_ALLOW")
-        .unwrap_or_default()
-        .parse()
-        .map_err(|error| SettingsError::wrong("EGRESS_ALLOW", error))?;
-    Ok(Arc::new(Guard::new(allowed)))
+    env.tenant_guard().map(Arc::new)
 }
 
 /// A task with who runs its jobs. Where the operator's functions are is not a tenant's business.

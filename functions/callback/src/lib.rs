@@ -17,7 +17,6 @@
 //! Runners of ours, which do what takes longer than a request, speak at the paths beside it ([`run`]).
 
 mod run;
-mod settings;
 mod told;
 
 use std::time::Duration;
@@ -29,14 +28,13 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use host::{Ctx, Function, Kind};
+use host::{Ctx, Function, Keys, Kind};
 use model::{DatabaseRole, JobState};
 use queue::Hold;
 use queue::executors::Heard;
 use serde::Serialize;
 use store::CallbackToken;
 
-use crate::settings::Keys;
 use crate::told::{BadTold, Told};
 
 /// The function.

@@ -26,7 +26,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router, body::Body};
-use host::Ctx;
+use host::{Ctx, Keys};
 use model::TenantId;
 use model::run::{
     LOG_BATCH_BYTES_MAX, LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX, REPORT_BYTES_MAX, RunNews,
@@ -40,7 +40,6 @@ use zeroize::Zeroizing;
 
 use self::pace::Pace;
 use self::refusal::RunRefusal;
-use crate::settings::Keys;
 use crate::{TRY_FOR, WORKER_ID, said, verified};
 
 /// How large news may be, in bytes of JSON: twice the lines of a batch, as escapes are longer than what they stand for.

@@ -9,13 +9,11 @@ mod check;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{EgressSettings, TenantEgress};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use egress::TenantEgress;
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::DatabaseRole;
 use serde::Serialize;
 use store::credentials::{CredentialChecked, CredentialState, DueCredential};
-use tokio::time::Instant;
 
 /// The function.
 pub const FUNCTION: Function = Function {
@@ -50,38 +48,23 @@ struct Report {
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It opens credentials.
     env.require("MASTER_KEY_FILE")?;
-    let egress = env
-        .parse::<EgressSettings>()?
-        .client()
-        .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
+    let egress = env.tenant_egress()?;
     Ok(host::reconciler(move |ctx| reconcile(ctx, egress.clone())))
 }
 
 async fn reconcile(ctx: Ctx, egress: TenantEgress) -> anyhow::Result<Report> {
-    let begun = Instant::now();
-    let mut report = Report::default();
-    let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
-    while begun.elapsed() < PASS {
-        let due = ctx
-            .store()
+    let take = async || {
+        ctx.store()
             .take_credentials(ctx.keyring()?, TAKEN, BATCH)
             .await
-            .context("could not look for credentials that are due")?;
-        let full = due.len() >= batch;
-        let looked: Vec<(CredentialState, bool)> = stream::iter(due)
-            .map(|due| one(&ctx, &egress, due))
-            .buffer_unordered(batch)
-            .try_collect()
-            .await?;
-        for (state, told) in looked {
-            report.looked += 1;
-            let bad = matches!(state, CredentialState::Bad | CredentialState::Ending);
-            report.bad += usize::from(bad);
-            report.told += usize::from(told);
-        }
-        if !full {
-            break;
-        }
+            .context("could not look for credentials that are due")
+    };
+    let mut report = Report::default();
+    for (state, told) in host::pass(PASS, BATCH, take, |due| one(&ctx, &egress, due)).await? {
+        report.looked += 1;
+        let bad = matches!(state, CredentialState::Bad | CredentialState::Ending);
+        report.bad += usize::from(bad);
+        report.told += usize::from(told);
     }
     Ok(report)
 }

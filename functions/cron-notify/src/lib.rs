@@ -10,7 +10,7 @@ mod send;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{EgressSettings, TenantEgress};
+use egress::TenantEgress;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::DatabaseRole;
@@ -83,10 +83,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
             return Err(SettingsError::wrong(name, "a day is the least"));
         }
     }
-    let egress = env
-        .parse::<EgressSettings>()?
-        .client()
-        .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
+    let egress = env.tenant_egress()?;
     Ok(host::reconciler(move |ctx| {
         reconcile(ctx, egress.clone(), settings.clone())
     }))

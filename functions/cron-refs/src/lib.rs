@@ -9,13 +9,11 @@ mod look;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{EgressSettings, TenantEgress};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use egress::TenantEgress;
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::DatabaseRole;
 use serde::Serialize;
 use store::watch::{EndedLook, Place, PlaceKind, compare};
-use tokio::time::Instant;
 
 use crate::look::{Failure, LOOK_MAX};
 
@@ -27,10 +25,8 @@ pub const FUNCTION: Function = Function {
     routes,
 };
 
-/// Places taken at once.
+/// Places taken, and looked at, at once.
 const BATCH: i32 = 8;
-/// Looks under way at once.
-const CONCURRENCY: usize = 8;
 /// How long a pass goes on taking places while there are more. The next tick goes on where it ended.
 const PASS: Duration = Duration::from_secs(20);
 /// For how long a place is taken: longer than a look and its writing take.
@@ -56,41 +52,29 @@ struct Report {
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It opens credentials.
     env.require("MASTER_KEY_FILE")?;
-    let egress = env
-        .parse::<EgressSettings>()?
-        .client()
-        .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
+    let egress = env.tenant_egress()?;
     Ok(host::reconciler(move |ctx| reconcile(ctx, egress.clone())))
 }
 
 async fn reconcile(ctx: Ctx, egress: TenantEgress) -> anyhow::Result<Report> {
-    let begun = Instant::now();
-    let mut report = Report::default();
-    while begun.elapsed() < PASS {
-        let places = ctx
-            .store()
+    let take = async || {
+        ctx.store()
             .take_places(ctx.keyring()?, PlaceKind::Git, TAKEN, BATCH)
             .await
-            .context("could not look for repositories that are due")?;
-        let full = places.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
-        let looked: Vec<Option<i32>> = stream::iter(places)
-            .map(|place| one(&ctx, &egress, place))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        report.looked += looked.len();
-        report.failed += looked.iter().filter(|told| told.is_none()).count();
-        report.told += looked.into_iter().flatten().sum::<i32>();
-        if !full {
-            break;
-        }
-    }
-    report.silent = ctx
+            .context("could not look for repositories that are due")
+    };
+    let looked = host::pass(PASS, BATCH, take, |place| one(&ctx, &egress, place)).await?;
+    let silent = ctx
         .store()
         .flag_silent_hooks(SILENT_AFTER, SILENT_BATCH)
         .await
         .context("could not write down which hooks are silent")?;
-    Ok(report)
+    Ok(Report {
+        looked: looked.len(),
+        failed: looked.iter().filter(|told| told.is_none()).count(),
+        told: looked.into_iter().flatten().sum(),
+        silent,
+    })
 }
 
 /// Looks at one repository. Returns how many changes were told; nothing when the look failed, which is kept with the place.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::{EgressSettings, TenantEgress};
+use egress::TenantEgress;
 use events::EventType;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
@@ -19,7 +19,6 @@ use serde::Serialize;
 use store::watch::{
     Change, EndedLook, Found, Listing, LookEvent, Place, PlaceKind, Watch, compare,
 };
-use tokio::time::Instant;
 
 /// The function.
 pub const FUNCTION: Function = Function {
@@ -29,10 +28,8 @@ pub const FUNCTION: Function = Function {
     routes,
 };
 
-/// Places taken at once.
+/// Places taken, and looked at, at once.
 const BATCH: i32 = 4;
-/// Looks under way at once.
-const CONCURRENCY: usize = 4;
 /// Questions to one registry under way at once.
 const QUESTIONS: usize = 4;
 /// Tags of one repository that are watched.
@@ -58,36 +55,23 @@ struct Report {
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It opens credentials.
     env.require("MASTER_KEY_FILE")?;
-    let egress = env
-        .parse::<EgressSettings>()?
-        .client()
-        .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
+    let egress = env.tenant_egress()?;
     Ok(host::reconciler(move |ctx| reconcile(ctx, egress.clone())))
 }
 
 async fn reconcile(ctx: Ctx, egress: TenantEgress) -> anyhow::Result<Report> {
-    let begun = Instant::now();
-    let mut report = Report::default();
-    while begun.elapsed() < PASS {
-        let places = ctx
-            .store()
+    let take = async || {
+        ctx.store()
             .take_places(ctx.keyring()?, PlaceKind::Registry, TAKEN, BATCH)
             .await
-            .context("could not look for registries that are due")?;
-        let full = places.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
-        let looked: Vec<Option<i32>> = stream::iter(places)
-            .map(|place| one(&ctx, &egress, place))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        report.looked += looked.len();
-        report.failed += looked.iter().filter(|told| told.is_none()).count();
-        report.told += looked.into_iter().flatten().sum::<i32>();
-        if !full {
-            break;
-        }
-    }
-    Ok(report)
+            .context("could not look for registries that are due")
+    };
+    let looked = host::pass(PASS, BATCH, take, |place| one(&ctx, &egress, place)).await?;
+    Ok(Report {
+        looked: looked.len(),
+        failed: looked.iter().filter(|told| told.is_none()).count(),
+        told: looked.into_iter().flatten().sum(),
+    })
 }
 
 /// Looks at one repository. Returns how many changes were told; nothing when the look failed, which is kept with the place.

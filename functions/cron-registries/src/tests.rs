@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use egress::EgressSettings;
 use http::{Method, StatusCode};
 use testkit::Https;
 

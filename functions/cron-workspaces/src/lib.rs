@@ -10,14 +10,11 @@ mod templates;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use egress::EgressSettings;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use git::{FetchSettings, Fetcher};
 use host::{Ctx, Env, Function, Kind, Routes, SettingsError};
 use model::DatabaseRole;
 use serde::Serialize;
 use store::workspaces::StoredWorkspace;
-use tokio::time::Instant;
 
 use crate::sync::{Failure, Synced};
 
@@ -29,10 +26,8 @@ pub const FUNCTION: Function = Function {
     routes,
 };
 
-/// Workspaces taken at once.
+/// Workspaces taken, and looked at, at once.
 const BATCH: i32 = 2;
-/// Looks under way at once.
-const CONCURRENCY: usize = 2;
 /// How long one look may take.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 /// How long a pass goes on taking workspaces while there are more. The next tick goes on where it ended.
@@ -61,10 +56,7 @@ enum Looked {
 fn routes(env: &Env) -> Result<Routes, SettingsError> {
     // It opens credentials.
     env.require("MASTER_KEY_FILE")?;
-    let egress = env
-        .parse::<EgressSettings>()?
-        .client()
-        .map_err(|error| SettingsError::wrong(error.setting(), &error))?;
+    let egress = env.tenant_egress()?;
     let fetcher = env
         .parse::<FetchSettings>()?
         .fetcher(egress, LOOK_MAX)
@@ -73,30 +65,20 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
 }
 
 async fn reconcile(ctx: Ctx, fetcher: Fetcher) -> anyhow::Result<Report> {
-    let begun = Instant::now();
-    let mut report = Report::default();
-    while begun.elapsed() < PASS {
-        let due = ctx
-            .store()
+    let take = async || {
+        ctx.store()
             .take_workspaces(ctx.keyring()?, TAKEN, BATCH)
             .await
-            .context("could not look for workspaces that are due")?;
-        let full = due.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
-        let looked: Vec<Looked> = stream::iter(due)
-            .map(|workspace| one(&ctx, &fetcher, workspace))
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        for looked in looked {
-            report.looked += 1;
-            match looked {
-                Looked::Same => {}
-                Looked::Read => report.read += 1,
-                Looked::Failed => report.failed += 1,
-            }
-        }
-        if !full {
-            break;
+            .context("could not look for workspaces that are due")
+    };
+    let one = |workspace| one(&ctx, &fetcher, workspace);
+    let mut report = Report::default();
+    for looked in host::pass(PASS, BATCH, take, one).await? {
+        report.looked += 1;
+        match looked {
+            Looked::Same => {}
+            Looked::Read => report.read += 1,
+            Looked::Failed => report.failed += 1,
         }
     }
     Ok(report)

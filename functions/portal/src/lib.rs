@@ -19,8 +19,7 @@ mod preview;
 #[cfg(test)]
 mod source_checks;
 
-use egress::EgressSettings;
-use host::{Function, Kind, SettingsError};
+use host::{Function, Kind};
 use model::DatabaseRole;
 
 /// The function.
@@ -31,10 +30,7 @@ pub const FUNCTION: Function = Function {
     routes: |env| {
         // Bodies are opened and forms are signed with it: without it half of the pages would fail later.
         env.require("MASTER_KEY_FILE")?;
-        let egress: EgressSettings = env.parse()?;
-        let guard = egress
-            .guard()
-            .map_err(|error| SettingsError::wrong(error.setting(), error))?;
+        let guard = env.tenant_guard()?;
         Ok(http::router(env.parse()?, webhook::Functions::of(env)?, guard).into())
     },
 };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster::{Cluster, ClusterError, ClusterSettings};
-use egress::{EgressSettings, TenantEgress};
+use egress::TenantEgress;
 use host::{Env, SettingsError};
 use labs::clabernetes::LabSettings;
 use labs::{ClabSchema, Policy};
@@ -49,7 +49,6 @@ impl Worker {
         env.require("BLOBS_URL")?;
         let settings: Settings = env.parse()?;
         let policy = settings.lab_allow.as_deref().unwrap_or_default().parse();
-        let egress: EgressSettings = env.parse()?;
         let prefix = settings.lab_namespace_prefix;
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if !prefix.starts_with(|c: char| c.is_ascii_lowercase())
@@ -69,9 +68,7 @@ impl Worker {
         Ok(Self(Arc::new(Inner {
             cluster: env.parse()?,
             open: tokio::sync::OnceCell::new(),
-            egress: egress
-                .client()
-                .map_err(|error| SettingsError::wrong(error.setting(), error))?,
+            egress: env.tenant_egress()?,
             policy: policy.map_err(|error| SettingsError::wrong("LAB_ALLOW", error))?,
             labs: LabSettings {
                 pull_secrets: secrets.map(str::to_owned).collect(),

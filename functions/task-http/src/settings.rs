@@ -1,6 +1,6 @@
 //! What the operator says, and what is made of it once, at the start.
 
-use egress::{AllowList, Guard, TenantEgress};
+use egress::TenantEgress;
 use host::{Env, SettingsError};
 use serde::Deserialize;
 use url::Url;
@@ -13,8 +13,6 @@ struct Settings {
     functions_namespace: String,
     /// The OpenFaaS gateway.
     openfaas_gateway: Url,
-    /// Hosts with ports, joined by commas, that a tenant's URL may have although they are not public; none unless given.
-    egress_allow: Option<String>,
 }
 
 /// Where functions are and where they call back.
@@ -38,20 +36,12 @@ pub(crate) fn read(env: &Env) -> Result<(Places, TenantEgress), SettingsError> {
             return Err(SettingsError::wrong(name, "it is neither http nor https"));
         }
     }
-    let allowed: AllowList = settings
-        .egress_allow
-        .as_deref()
-        .unwrap_or_default()
-        .parse()
-        .map_err(|error| SettingsError::wrong("EGRESS_ALLOW", error))?;
-    let egress = TenantEgress::new(Guard::new(allowed), Vec::new())
-        .map_err(|error| SettingsError::wrong("the TLS of the machine", error))?;
     Ok((
         Places {
             callback: settings.callback_url,
             namespace: settings.functions_namespace,
             openfaas: settings.openfaas_gateway,
         },
-        egress,
+        env.tenant_egress()?,
     ))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use egress::{EgressSettings, Guard};
+use egress::Guard;
 use host::{Env, SettingsError};
 use labs::Policy;
 use launch::Runners;
@@ -29,13 +29,10 @@ impl Worker {
     pub(crate) fn new(env: &Env) -> Result<Self, SettingsError> {
         env.require("BLOBS_URL")?;
         let settings: Settings = env.parse()?;
-        let egress: EgressSettings = env.parse()?;
         let policy = settings.lab_allow.as_deref().unwrap_or_default().parse();
         Ok(Self(Arc::new(Inner {
             runners: cluster::runners(env)?,
-            guard: egress
-                .guard()
-                .map_err(|error| SettingsError::wrong(error.setting(), error))?,
+            guard: env.tenant_guard()?,
             policy: policy.map_err(|error| SettingsError::wrong("LAB_ALLOW", error))?,
         })))
     }

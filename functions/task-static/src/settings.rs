@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use egress::{AllowList, Guard, TenantEgress};
+use egress::TenantEgress;
 use git::{FetchLimits, FetchSettings, FetchSettingsError, Fetcher};
 use host::{Env, SettingsError};
 use model::TenantId;
@@ -22,8 +22,6 @@ struct Settings {
     _blobs_url: String,
     /// Folders, joined by colons, below which a workload may name a local repository; none unless given.
     static_local_roots: Option<String>,
-    /// Hosts with ports, joined by commas, that a provider may have although they are not public; none unless given.
-    egress_allow: Option<String>,
     /// How long one fetch may take, in seconds.
     fetch_time_max_secs: Option<u64>,
     /// How much a provider may send for one commit, in bytes.
@@ -55,16 +53,8 @@ impl Worker {
     /// Reads the settings, and clears the scratch folder of what killed processes left there.
     pub(crate) fn new(env: &Env) -> Result<Self, SettingsError> {
         let settings: Settings = env.parse()?;
-        let allowed: AllowList = settings
-            .egress_allow
-            .as_deref()
-            .unwrap_or_default()
-            .parse()
-            .map_err(|error| SettingsError::wrong("EGRESS_ALLOW", error))?;
-        let egress = TenantEgress::new(Guard::new(allowed), Vec::new())
-            .map_err(|error| SettingsError::wrong("the TLS of the machine", error))?;
         Ok(Self {
-            fetcher: settings.fetcher(egress)?,
+            fetcher: settings.fetcher(env.tenant_egress()?)?,
             tokens: Arc::new(Tokens::new(env)?),
             pause: settings.switchyard_pause_before_finish.map(Arc::from),
         })

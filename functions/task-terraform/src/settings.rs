@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use egress::{AllowList, Guard, TenantEgress};
 use git::{FetchSettings, Fetcher};
 use host::{Env, SettingsError};
 use launch::Runners;
@@ -20,8 +19,6 @@ struct Settings {
     terraform_auto_approve: bool,
     /// Terraform's CLI configuration on the machine of the runs, for example with a mirror of providers; none unless given.
     terraform_cli_config: Option<PathBuf>,
-    /// Hosts with ports, joined by commas, that a workspace may be on although they are not public; none unless given.
-    egress_allow: Option<String>,
 }
 
 /// What all jobs of the process share. Cheap to clone.
@@ -45,17 +42,9 @@ impl Worker {
                 "it is neither http nor https",
             ));
         }
-        let allowed: AllowList = settings
-            .egress_allow
-            .as_deref()
-            .unwrap_or_default()
-            .parse()
-            .map_err(|error| SettingsError::wrong("EGRESS_ALLOW", error))?;
-        let egress = TenantEgress::new(Guard::new(allowed), Vec::new())
-            .map_err(|error| SettingsError::wrong("the TLS of the machine", error))?;
         let fetcher = env
             .parse::<FetchSettings>()?
-            .fetcher(egress, POLICY.attempt_time_max)
+            .fetcher(env.tenant_egress()?, POLICY.attempt_time_max)
             .map_err(|error| SettingsError::wrong(error.setting(), error))?;
         Ok(Self {
             runners: cluster::runners(env)?,

@@ -4,12 +4,11 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use host::Ctx;
+use host::{Ctx, Keys};
 use model::{JobId, Role, TenantId};
 use store::StateToken;
 use store::people::Token;
 
-use crate::settings::Keys;
 use crate::{Refusal, keyring, patient};
 
 /// The user name of runs.

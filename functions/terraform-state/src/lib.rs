@@ -17,7 +17,6 @@
 //! database is away a request is held for [`TRY_FOR`], then 503.
 
 mod caller;
-mod settings;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,7 +30,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use host::{Ctx, Function, Kind};
+use host::{Ctx, Function, Keys, Kind};
 use md5::Md5;
 use model::DatabaseRole;
 use sha2::{Digest as _, Sha256};
@@ -41,7 +40,6 @@ use store::terraform::{
 use terraform::StateHead;
 
 use crate::caller::Known;
-use crate::settings::Keys;
 
 /// The function.
 pub const FUNCTION: Function = Function {

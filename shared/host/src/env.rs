@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use blobs::{Blobs, OpenError};
+use egress::{EgressSettings, Guard, TenantEgress};
 use serde::de::DeserializeOwned;
 
 /// What settings of buckets begin with, as their vendors' own programs read them: `AWS_REGION`, `AWS_ALLOW_HTTP` ….
@@ -124,6 +125,26 @@ impl Env {
             })
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Blobs::open_with(place, settings)
+    }
+
+    /// The client for URLs that tenants gave, as `EGRESS_ALLOW` and `EGRESS_CA_FILE` say.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn tenant_egress(&self) -> Result<TenantEgress, SettingsError> {
+        self.parse::<EgressSettings>()?
+            .client()
+            .map_err(|error| SettingsError::wrong(error.setting(), error))
+    }
+
+    /// What that client may call, for who only saves such URLs.
+    ///
+    /// # Errors
+    /// When `EGRESS_ALLOW` cannot be used.
+    pub fn tenant_guard(&self) -> Result<Guard, SettingsError> {
+        self.parse::<EgressSettings>()?
+            .guard()
+            .map_err(|error| SettingsError::wrong(error.setting(), error))
     }
 
     /// All settings.

@@ -3,25 +3,31 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use host::{Env, SettingsError};
 use secrecy::SecretString;
 use serde::Deserialize;
 use store::Keyring;
 
+use crate::{Env, SettingsError};
+
 #[derive(Debug, Deserialize)]
 struct Settings {
-    /// The key before the present one, as a file; given while jobs are outside that were called with it.
+    /// The key before the present one, as a file; given while tokens are outside that were signed with it.
     previous_master_key_file: Option<PathBuf>,
 }
 
-/// Besides the present key, which the host has.
+/// For who verifies what was signed a while ago: besides the present key, which [`crate::Ctx::keyring`] has.
 #[derive(Debug, Clone)]
-pub(crate) struct Keys {
-    pub(crate) previous: Option<Arc<Keyring>>,
+pub struct Keys {
+    /// The key before the present one (`PREVIOUS_MASTER_KEY_FILE`).
+    pub previous: Option<Arc<Keyring>>,
 }
 
 impl Keys {
-    pub(crate) fn read(env: &Env) -> Result<Self, SettingsError> {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When there is no present key, or the one before it is given and cannot be used.
+    pub fn read(env: &Env) -> Result<Self, SettingsError> {
         env.require("MASTER_KEY_FILE")?;
         let settings: Settings = env.parse()?;
         let wrong =
