@@ -17,6 +17,8 @@ use crate::harness::{Process, turn, until};
 use crate::outside;
 
 const WITHIN: Duration = Duration::from_secs(120);
+/// How long netlab on a host may take to stop; what ends by itself does not wait for the end of it.
+const GRACE: Duration = Duration::from_secs(60);
 const TRIANGLE: &str = "provider: clab\ndefaults.device: frr\nmodule: [ospf]\nnodes: [r1, r2, r3]\nlinks: [r1-r2, r2-r3, r1-r3]\n";
 
 struct World {
@@ -243,17 +245,16 @@ async fn netlab_makes_a_lab_and_says_when_it_is_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the job does not end within two minutes; shared/ssh/tests try the cancel, task-netlab the status"]
 async fn a_host_is_asked_for_its_labs_and_a_cancel_reaches_it() {
     let Some(asked) = Sshd::start() else { return };
     if !has_netlab() {
         return;
     }
     let _turn = turn().await;
-    // One that is slow, asked to stop, and takes its time.
+    // One that is slow, asked to stop, and takes its time. It leaves something behind that does not hear of it.
     let tools = tempfile::tempdir().expect("a folder");
     let slow = tools.path().join("netlab");
-    let script = "#!/bin/sh\ntrap 'sleep 1; exit 1' INT\nsetsid sleep 300 &\necho working >&2\necho >\"$0.runs\"\nwhile :; do sleep 0.1; done\n";
+    let script = "#!/bin/sh\ntrap 'echo asked; sleep 1; exit 1' INT TERM\nsetsid sleep 300 &\necho working >&2\necho >\"$0.$1\"\nwhile :; do sleep 0.1; done\n";
     std::fs::write(&slow, script).expect("ours");
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).expect("ours");
@@ -276,36 +277,53 @@ async fn a_host_is_asked_for_its_labs_and_a_cancel_reaches_it() {
         .await
         .expect("ours");
     let host = world.host(&busy).await;
-    let job = world
-        .add(&json!({"action": "status", "lab": "triangle", "host": host}))
+    let source = json!({"files": {"topology.yml": TRIANGLE}});
+    // One is asked by SIGINT, the other by way of the shell that reads what it says.
+    for payload in [
+        json!({"action": "up", "lab": "triangle", "source": source, "host": host}),
+        json!({"action": "status", "lab": "triangle", "host": host}),
+    ] {
+        let action = payload["action"].as_str().expect("one");
+        let job = world.add(&payload).await;
+        until("netlab to run there", WITHIN, async || {
+            slow.with_extension(action).exists().then_some(())
+        })
         .await;
-    until("netlab to run there", WITHIN, async || {
-        slow.with_extension("runs").exists().then_some(())
-    })
-    .await;
-    let marked = || async {
-        sqlx::query_scalar::<_, String>(
+        let mark: String = sqlx::query_scalar(
             "select runner -> 'local' ->> 'mark' from switchyard.jobs where id = $1",
         )
         .bind(job.0)
         .fetch_one(&world.rows)
         .await
-        .expect("the job waits")
-    };
-    let mark = marked().await;
-    sqlx::query("select switchyard.cancel_job($1, $2, 'Ann')")
-        .bind(world.tenant.uuid())
-        .bind(job.0)
-        .execute(&world.rows)
-        .await
-        .expect("it can be asked to stop");
-    let (state, reason) = world.ended(job).await;
-    assert_eq!(state, "cancelled", "{reason}");
-    let left = exec::Processes::marked_beginning(&mark).find();
-    assert!(
-        left.is_empty(),
-        "nothing of it is left there when it is recorded"
-    );
+        .expect("the job waits");
+        sqlx::query("select switchyard.cancel_job($1, $2, 'Ann')")
+            .bind(world.tenant.uuid())
+            .bind(job.0)
+            .execute(&world.rows)
+            .await
+            .expect("it can be asked to stop");
+        let asked = std::time::Instant::now();
+        let (state, reason) = world.ended(job).await;
+        assert_eq!(state, "cancelled", "{action}: {reason}");
+        assert!(
+            asked.elapsed() < GRACE,
+            "{action}: what it left behind is not given its grace"
+        );
+        // The runner itself, which has the mark alone, may just be leaving.
+        let left = exec::Processes::marked_beginning(&format!("{mark}-")).find();
+        assert!(
+            left.is_empty(),
+            "{action}: nothing of it is left there when it is recorded"
+        );
+        let said = world.lines(job).await;
+        assert!(
+            said.iter().any(|line| line == "asked"),
+            "{action}: {said:?}"
+        );
+    }
+    let there = format!("switchyard-labs/{}", world.tenant.uuid().simple());
+    let home = std::env::home_dir().expect("a home");
+    std::fs::remove_dir_all(home.join(there)).expect("the lab was put there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

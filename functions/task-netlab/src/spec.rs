@@ -190,12 +190,20 @@ const HOST_GRACE_MS: u64 = 120_000;
 /// The archive of what `collect` fetched.
 pub const COLLECTED: &str = "collected.tar";
 
-/// Says that no lab runs, which netlab calls a failure, and is none.
-const STATUS: &str = r#"said=$(netlab status --all --format json 2>&1)
+/// Says that no lab runs, which netlab calls a failure, and is none. A shell that waits for what a program says hears of no signal, and
+/// what it has put into the background does not hear SIGINT: so it waits for the program alone, and hands a signal on as SIGTERM.
+const STATUS: &str = r#"said=$(mktemp) || exit 70
+netlab status --all --format json >"$said" 2>&1 &
+netlab=$!
+trap 'kill "$netlab" 2>/dev/null' INT TERM
+wait "$netlab"
 code=$?
-printf '%s\n' "$said"
-case "$said" in *'No netlab-managed labs'*) exit 0 ;; esac
-exit $code"#;
+# A signal ends the first wait, and not what is waited for.
+if [ "$code" -gt 128 ]; then wait "$netlab"; code=$?; fi
+cat "$said"
+if grep -q 'No netlab-managed labs' "$said"; then code=0; fi
+rm -f "$said"
+exit "$code""#;
 
 /// The folder of a lab on a host, below its user's home. Tenants are told apart, also where they share a host.
 #[must_use]

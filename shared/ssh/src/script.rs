@@ -17,7 +17,8 @@ pub(crate) fn folder(mark: &str) -> String {
 /// Starts the program unless it was started before: in a session of its own, apart from the connection, output into files. `program` has
 /// the id of the program itself, `group` that of its session, and `code` comes when it has ended.
 ///
-/// `setsid -f` and not `&`: what a shell puts into the background ignores SIGINT, and so would the program.
+/// `setsid -f` and not `&`: what a shell puts into the background ignores SIGINT, and so would the program. A server that was itself
+/// started in the background hands that on, and a shell cannot take it back: `env` can, where it is of coreutils.
 pub(crate) fn start(
     mark: &str,
     argv: &[String],
@@ -37,7 +38,9 @@ pub(crate) fn start(
     // The outer shell outlives a SIGTERM to its group, to say how the program ended.
     let inner = r#"trap : TERM INT HUP
 echo $$ >"$0/group"
-sh -c 'echo $$ >"$0/program"; exec "$@"' "$0" "$@"
+r=
+env --default-signal=INT true 2>/dev/null && r='env --default-signal=INT'
+$r sh -c 'echo $$ >"$0/program"; exec "$@"' "$0" "$@"
 code=$?
 echo $code >"$0/code.new"
 mv "$0/code.new" "$0/code""#;

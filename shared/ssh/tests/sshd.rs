@@ -178,7 +178,8 @@ async fn a_cancel_asks_the_program_and_ends_when_its_group_is_gone() {
     let mut case = Case::new(
         "setsid sleep 300 & trap 'echo asked; sleep 0.3; exit 7' INT; echo ready; while :; do sleep 0.1; done",
     );
-    case.ladder.grace_ms = 1_000;
+    case.ladder.grace_ms = 60_000;
+    let began = Instant::now();
     let (send, mut receive) = mpsc::channel(16);
     let run = async {
         let ended = case.run(&sshd, &send).await;
@@ -207,6 +208,10 @@ async fn a_cancel_asks_the_program_and_ends_when_its_group_is_gone() {
     );
     assert_eq!(said, ["ready", "asked"]);
     assert_eq!(alive(&case.mark), Vec::<u32>::new());
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "what it left behind is ended at once, and not after the grace"
+    );
 }
 
 #[tokio::test]
