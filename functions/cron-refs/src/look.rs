@@ -96,6 +96,7 @@ pub(crate) fn event(place: &Place, change: &Change) -> Result<LookEvent, serde_j
                 tag: tag.to_owned(),
                 before,
                 after,
+                commit: commit(&change.also),
                 head_unknown: false,
                 announced: None,
                 pusher: None,
@@ -176,6 +177,7 @@ mod tests {
             version: 1,
             before: before.map(str::to_owned),
             after: after.map(str::to_owned),
+            also: None,
         };
         let commit = "a".repeat(40);
         let told = event(&place, &change("refs/heads/feature/x", None, Some(&commit)));

@@ -20,6 +20,8 @@ use super::*;
 #[derive(Default)]
 struct Double {
     head: Mutex<String>,
+    /// An annotated tag: its object and the commit that it names.
+    tag: Mutex<Option<(String, String)>>,
     refuses: Mutex<Option<(StatusCode, &'static str)>>,
     authorization: Mutex<Option<String>>,
 }
@@ -36,7 +38,11 @@ impl Double {
         }
         let head = self.head.lock().expect("no test panics here").clone();
         let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
-        let refs = line(&format!("{head} refs/heads/main\0side-band\n"));
+        let mut refs = line(&format!("{head} refs/heads/main\0side-band\n"));
+        if let Some((object, commit)) = &*self.tag.lock().expect("no test panics here") {
+            refs += &line(&format!("{object} refs/tags/v1\n"));
+            refs += &line(&format!("{commit} refs/tags/v1^{{}}\n"));
+        }
         (line("# service=git-upload-pack\n") + "0000" + &refs + "0000").into_response()
     }
 }
@@ -97,7 +103,7 @@ impl Served {
             "insert into switchyard.bindings (id, database_id, trigger_id, workload_id) values ($T, $T, $T, $T)",
             "insert into switchyard.places (id, database_id, kind, url) values ($T, $T, 'git', '$U')",
             "insert into switchyard.watches (database_id, trigger_id, place_id, names, created_by)
-             values ($T, $T, $T, '{refs/heads/**}', 'me')",
+             values ($T, $T, $T, '{refs/heads/**,refs/tags/**}', 'me')",
         ] {
             it.run(sql).await;
         }
@@ -140,6 +146,12 @@ impl Served {
         assert_eq!(status, StatusCode::ACCEPTED);
     }
 
+    /// Tags a commit with an object of its own.
+    fn tag(&self, object: char, names: char) {
+        let tag = Some((commit(object), commit(names)));
+        *self.double.tag.lock().expect("no test panics here") = tag;
+    }
+
     /// A hook tells that the branch is somewhere.
     async fn hook(&self, letter: char) {
         let data = json!({
@@ -147,11 +159,25 @@ impl Served {
             "branch": "main", "before": null, "after": commit(letter),
             "changed_paths": {"are": "unknown", "reason": "test"},
         });
+        self.add("dev.switchyard.git.pushed.v1", &data).await;
+    }
+
+    /// A hook tells that the tag is something.
+    async fn tag_hook(&self, letter: char) {
+        let data = json!({
+            "vendor": "bitbucket", "repository": {"path": "acme/site"}, "ref_name": "refs/tags/v1", "tag": "v1",
+            "before": null, "after": commit(letter),
+        });
+        self.add("dev.switchyard.git.tagged.v1", &data).await;
+    }
+
+    async fn add(&self, ty: &str, data: &serde_json::Value) {
         sqlx::query(
-            "select switchyard.add_event($1, $1, gen_random_uuid(), 'dev.switchyard.git.pushed.v1', '/hook', null, $2::text::json)",
+            "select switchyard.add_event($1, $1, gen_random_uuid(), $3, '/hook', null, $2::text::json)",
         )
         .bind(self.tenant)
         .bind(data.to_string())
+        .bind(ty)
         .execute(&self.rows)
         .await
         .expect("an event");
@@ -222,6 +248,29 @@ async fn a_push_that_both_see_starts_one_job_whoever_sees_it_first() {
         it.told().await.last().map(String::as_str),
         Some("gitea c job"),
         "what a hook tells again is a push again"
+    );
+}
+
+#[tokio::test]
+async fn a_tag_that_both_see_starts_one_job_by_whichever_of_its_names_it_is_told() {
+    let it = Served::new().await;
+    it.at('a');
+    it.look().await;
+    it.tag('b', 'a');
+    it.look().await;
+    it.tag_hook('a').await;
+    it.look().await;
+    assert_eq!(it.told().await, ["poll b job", "bitbucket a seen"]);
+    it.tag('c', 'd');
+    it.tag_hook('d').await;
+    it.look().await;
+    it.tag('e', 'f');
+    it.look().await;
+    it.tag_hook('e').await;
+    it.look().await;
+    assert_eq!(
+        it.told().await[2..],
+        ["bitbucket d job", "poll e job", "bitbucket e seen"]
     );
 }
 

@@ -85,6 +85,7 @@ fn reference(body: &Value) -> Result<Normalised, ParseError> {
             before: before.and_then(|hash| hash.0),
             head_unknown: after.is_none(),
             after: after.flatten(),
+            commit: None,
             announced: None,
             pusher: None,
             pusher_name: None,

@@ -278,6 +278,9 @@ pub struct GitTagged {
     pub before: Option<CommitId>,
     /// What the tag names; nothing when it went away. May be a tag object rather than a commit.
     pub after: Option<CommitId>,
+    /// The commit, where `after` is a tag object and the sender says which commit that names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
     /// Whether the sender names no commit: `after` is nothing, and the tag is there all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub head_unknown: bool,

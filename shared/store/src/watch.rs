@@ -148,6 +148,8 @@ pub struct Change {
     pub before: Option<String>,
     /// What is there now; nothing when it is gone.
     pub after: Option<String>,
+    /// Another name for what is there now.
+    pub also: Option<String>,
 }
 
 impl Change {
@@ -199,6 +201,7 @@ pub fn compare(watches: &[Watch], listing: &Listing, unsure: &[String], prefix: 
                 version: seen.map_or(0, |seen| seen.version),
                 before: seen.and_then(Seen::something),
                 after: Some(found.state.clone()),
+                also: found.also.clone(),
             });
         }
         for (told_as, seen) in &watch.seen {
@@ -216,6 +219,7 @@ pub fn compare(watches: &[Watch], listing: &Listing, unsure: &[String], prefix: 
                 version: seen.version,
                 before: seen.something(),
                 after: None,
+                also: None,
             });
         }
     }

@@ -118,6 +118,7 @@ fn what_comes_back_is_another_event_and_what_is_found_twice_the_same() {
         version,
         before: None,
         after: Some(after.to_owned()),
+        also: None,
     };
     assert_eq!(change(1, "A").event_id(), change(1, "A").event_id());
     assert_ne!(change(1, "A").event_id(), change(3, "A").event_id());
