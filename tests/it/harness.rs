@@ -1,8 +1,10 @@
 //! What tests over real processes share: the program, its manifests and data, repositories, senders of webhooks, a network
 //! that misbehaves.
 
+mod api;
 mod chaos;
 mod database;
+mod git_server;
 mod installation;
 mod machine;
 mod process;
@@ -13,8 +15,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use api::Api;
 pub(crate) use chaos::{Answer, Seen, Wire, pass_on};
 pub(crate) use database::{Database, Site};
+pub(crate) use git_server::GitServer;
 pub(crate) use installation::Installation;
 pub(crate) use machine::{Machine, free_port};
 pub(crate) use process::Process;

@@ -1,6 +1,7 @@
 //! What tests use that is not part of the checkout.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
@@ -15,6 +16,16 @@ pub(crate) fn conformance(path: &str) -> Option<PathBuf> {
     }
     skipped(&format!("there is no {}", path.display()));
     None
+}
+
+/// Whether there is a terraform; says so where there is none.
+pub(crate) fn terraform_is_there() -> bool {
+    let asked = Command::new("terraform").arg("version").output();
+    let there = asked.is_ok_and(|output| output.status.success());
+    if !there {
+        skipped("terraform is not on the PATH");
+    }
+    there
 }
 
 /// Says that a test was not run, which in continuous integration is a failure.

@@ -1,18 +1,14 @@
 //! Terraform's runs through everything as it is shipped, with the real terraform: planned, decided on, applied, looked at for
 //! drift, destroyed, refused, cancelled, lost.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use database::{Connect, TenantDb};
-use exec::Processes;
-use model::{DatabaseRole, Role};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Installation, turn, until};
+use crate::harness::{Api, Installation, turn, until};
+use crate::outside::terraform_is_there;
 
 /// How long anything may take, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -62,95 +58,25 @@ const SECRET: &str = "correct horse battery";
 /// An installation, and an admin of its tenant.
 struct World {
     it: Installation,
-    client: Client,
-    token: String,
-    tenant_name: String,
-}
-
-/// Whether there is a terraform; without one a test passes on a machine, and fails where all must be tried.
-fn terraform_is_there() -> bool {
-    let there = Command::new("terraform")
-        .arg("version")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !there {
-        #[expect(clippy::disallowed_methods, reason = "a test has no settings")]
-        let ci = std::env::var_os("CI").is_some();
-        assert!(!ci, "terraform is not on the PATH");
-        eprintln!("skipped: terraform is not on the PATH");
-    }
-    there
+    admin: Api,
 }
 
 impl World {
     async fn new() -> Self {
         let it = Installation::new().await;
-        // Runs have users of their own, who pass through.
-        let passage = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(it.folder(), passage).expect("our folder");
         std::fs::write(it.folder().join("watched"), "one").expect("our folder");
-        let mut owner = it.rows().acquire().await.expect("a connection");
-        let tenant_name: String = sqlx::query_scalar("select name from switchyard.tenants")
-            .fetch_one(&mut *owner)
-            .await
-            .expect("the first tenant");
-        let (_, person) =
-            store::people::ensure_member(&mut owner, &tenant_name, "Ann", Role::Admin)
-                .await
-                .expect("an admin");
-        let link = store::people::create_sign_in_link(&mut owner, person)
-            .await
-            .expect("a link");
-        drop(owner);
-        let tenants = TenantDb::new(&Connect {
-            url: it.database_url().into(),
-            role: DatabaseRole::Tenant,
-            connections_max: 1,
-            acquire_timeout: Duration::from_secs(20),
-        })
-        .expect("a URL");
-        let session = store::people::open_session(&tenants, &link)
-            .await
-            .expect("an answer")
-            .expect("a session");
-        Self {
-            it,
-            client: Client::new(),
-            token: session.expose().to_owned(),
-            tenant_name,
-        }
+        let admin = it.admin().await;
+        Self { it, admin }
     }
 
     async fn api(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-        let mut request = self
-            .client
-            .request(method, self.it.portal(&format!("/api{path}")))
-            .bearer_auth(&self.token)
-            .query(&[("tenant", &self.tenant_name)]);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.expect("an answer");
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap_or(Value::Null))
+        self.admin.send(method, path, body).await
     }
 
     /// Asks the state backend as an admin's own terraform would.
     async fn backend(&self, method: &str, query: &str, body: Option<Value>) -> (u16, Value) {
-        let url = self
-            .it
-            .portal(&format!("/terraform-state/{}/net{query}", self.tenant_name));
-        let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = self
-            .client
-            .request(method, url)
-            .basic_auth("token", Some(&self.token));
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.expect("an answer");
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap_or(Value::Null))
+        let state = format!("net{query}");
+        self.admin.backend(method, &state, body).await
     }
 
     fn payload(&self, action: &str, variables: &Value) -> Value {
@@ -306,20 +232,6 @@ impl World {
             .fetch_one(self.it.rows())
             .await
             .expect("the audit can be read")
-    }
-
-    async fn processes(&self, job: i64) -> Processes {
-        let mark: String = until("the run's handle", WITHIN, async || {
-            sqlx::query_scalar(
-                "select runner -> 'local' ->> 'mark' from switchyard.jobs where id = $1 and runner is not null",
-            )
-            .bind(job)
-            .fetch_optional(self.it.rows())
-            .await
-            .expect("the job can be read")
-        })
-        .await;
-        Processes::marked(&mark)
     }
 
     /// A job whose apply is in its slow provisioner.
@@ -506,7 +418,7 @@ async fn a_cancelled_apply_saves_what_it_did_before_it_is_said_to_be_cancelled()
     }
     let world = World::new().await;
     let job = world.in_mid_apply().await;
-    let processes = world.processes(job).await;
+    let processes = world.it.processes(job).await;
     assert!(!processes.find().is_empty());
     let asked = Instant::now();
     let (status, _) = world
@@ -560,7 +472,7 @@ async fn an_apply_whose_runner_was_killed_is_not_begun_again() {
     let job = world.in_mid_apply().await;
     let (held, versions, _) = world.state().await;
     assert!(held.is_some());
-    let processes = world.processes(job).await;
+    let processes = world.it.processes(job).await;
     for runner in processes.find().iter().filter(|found| found.is_runner) {
         runner.signal(Signal::KILL);
     }

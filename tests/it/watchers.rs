@@ -1,6 +1,5 @@
 //! Hooks that come and hooks that do not: a real registry and a real Git server, whose hooks and looks start each change once.
 
-mod git_server;
 mod registry;
 
 use std::time::Duration;
@@ -10,8 +9,7 @@ use model::{TriggerId, TriggerKind};
 use store::watch::PlaceKind;
 use store::watched::NewWatch;
 
-use crate::harness::{Database, Machine, turn, until};
-use git_server::GitServer;
+use crate::harness::{Database, GitServer, Machine, turn, until};
 use registry::Registry;
 
 const WITHIN: Duration = Duration::from_secs(40);

@@ -8,10 +8,21 @@ import { localise } from "./times.js";
 
 /** Lines are added in batches, so that a chatty program does not lay out the page for every line. */
 const BATCH_MS = 100;
+/** And after a batch that took long the page is left alone for so many times as long: a reader may want something of it. */
+const REST = 2;
 /** Markup that waits to be added, in characters; a hidden page collects no more than this. */
 const PENDING_MAX = 4_000_000;
+/** How a line begins in markup. No text holds it, for texts are escaped: lines can be counted without being parsed. */
+const LINE = '<div class="line" id="L';
 
 const number = (line) => Number(line.id.slice(1));
+
+/** Markup of lines, with their count and the number of the last. */
+function piece(markup) {
+  const count = markup.split(LINE).length - 1;
+  const last = count && Number.parseInt(markup.slice(markup.lastIndexOf(LINE) + LINE.length), 10);
+  return { markup, count, last };
+}
 
 export class LogView extends HTMLElement {
   #scroller;
@@ -20,7 +31,12 @@ export class LogView extends HTMLElement {
   #buttons = {};
   #pending = [];
   #pendingSize = 0;
+  #pendingCount = 0;
+  /** Lines that came faster than anybody reads, and were left out between those that are shown and those that wait. */
+  #skipped = 0;
   #timer = 0;
+  /** How long the last batch took, in milliseconds. */
+  #took = 0;
   #size = 0;
   #last = 0;
   #unseen = 0;
@@ -155,33 +171,83 @@ export class LogView extends HTMLElement {
 
   /** Takes lines as markup that the server has escaped. */
   #receive(markup) {
-    this.#pending.push(markup);
+    const came = piece(markup);
+    // After a reconnection the stream may repeat lines that are here already.
+    if (came.last <= this.#last) return;
+    if (this.#apart) {
+      this.#unseen += came.count;
+      this.#last = came.last;
+      this.#soon();
+      return;
+    }
+    this.#pending.push(came);
     this.#pendingSize += markup.length;
+    this.#pendingCount += came.count;
     // Timers of a hidden page are slow: what it collects has a bound as well.
-    if (this.#pendingSize > PENDING_MAX) this.#flush();
-    else this.#timer ||= setTimeout(() => this.#flush(), BATCH_MS);
+    if (this.#following) this.#skip();
+    else if (this.#pendingSize > PENDING_MAX) this.#flush();
+    this.#soon();
+  }
+
+  #soon() {
+    this.#timer ||= setTimeout(() => {
+      const began = performance.now();
+      this.#flush();
+      this.#took = performance.now() - began;
+    }, Math.max(BATCH_MS, this.#took * REST));
+  }
+
+  /** Who follows wants the end: what would be dropped as soon as it is added is not made into a page at all. */
+  #skip() {
+    const enough = ({ markup, count }) =>
+      this.#pendingCount - count >= Number(this.dataset.linesMax) ||
+      this.#pendingSize - markup.length >= Number(this.dataset.charsMax);
+    while (this.#pending.length > 1 && enough(this.#pending[0])) {
+      const { markup, count } = this.#pending.shift();
+      this.#pendingSize -= markup.length;
+      this.#pendingCount -= count;
+      this.#skipped += count;
+    }
+  }
+
+  /** Takes what waits, and leaves nothing waiting. */
+  #taken() {
+    const taken = { pieces: this.#pending, count: this.#pendingCount, skipped: this.#skipped };
+    this.#pending = [];
+    this.#pendingSize = this.#pendingCount = this.#skipped = 0;
+    return taken;
   }
 
   #flush() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    const lines = this.#parse(this.#pending.join(""));
-    this.#pending = [];
-    this.#pendingSize = 0;
-    // After a reconnection the stream may repeat lines that are here already.
-    const fresh = lines.filter((line) => number(line) > this.#last);
-    if (fresh.length === 0) return;
-    this.#last = number(fresh.at(-1));
-    this.querySelector(".log-empty").hidden = true;
-    if (!this.#apart) this.#add("after", fresh);
+    const { pieces, count, skipped } = this.#taken();
+    if (skipped > 0 && !this.#following && this.#lines.childElementCount > 0) {
+      // Somebody has begun to read meanwhile: what they read stays, and the end is fetched when they come to it.
+      this.#last = pieces.at(-1).last;
+      this.#unseen += skipped + count;
+      this.#apart = true;
+      this.#showEdge("after");
+    } else if (pieces.length > 0) {
+      const lines = this.#parse(pieces.map(({ markup }) => markup).join(""));
+      const fresh = lines.filter((line) => number(line) > this.#last);
+      this.#last = pieces.at(-1).last;
+      this.querySelector(".log-empty").hidden = true;
+      if (skipped > 0) {
+        this.#lines.replaceChildren();
+        this.#size = 0;
+      }
+      this.#add("after", fresh);
+      if (skipped > 0) this.#showEdge("before");
+      if (!this.#following) this.#unseen += fresh.length;
+    }
     if (this.#following) {
       this.#trim("first");
       this.#toEnd();
       return;
     }
-    this.#unseen += fresh.length;
     this.#showUnseen();
-    // Somebody reads: what is dropped is the end, which is fetched again when they come to it.
+    // What is dropped is the end, which is fetched again when they come to it.
     if (!this.#apart) this.#trim("last");
   }
 
@@ -247,12 +313,17 @@ export class LogView extends HTMLElement {
       dropped = true;
     }
     if (!dropped) return;
-    const edge = this.#edges[first ? "before" : "after"];
-    const at = first ? number(lines.firstElementChild) - 1 : number(lines.lastElementChild) + 1;
-    edge.querySelector("a").href = `${this.dataset.href}?line=${at}#L${at}`;
-    edge.hidden = false;
+    this.#showEdge(first ? "before" : "after");
     if (measured) this.#scroller.scrollTop -= before - lines.scrollHeight;
     else if (!first) this.#apart = true;
+  }
+
+  /** Says that there are lines before the first or after the last, and leads there. */
+  #showEdge(side) {
+    const edge = this.#edges[side];
+    const at = side === "before" ? number(this.#lines.firstElementChild) - 1 : number(this.#lines.lastElementChild) + 1;
+    edge.querySelector("a").href = `${this.dataset.href}?line=${at}#L${at}`;
+    edge.hidden = false;
   }
 }
 

@@ -82,4 +82,5 @@ startLive();
 enhancePreferences();
 enhanceMenu();
 enhanceChoice();
-document.addEventListener("htmx:after:swap", () => localise(document));
+// The lines of a log are never swapped, and there may be thousands of them.
+document.addEventListener("htmx:after:swap", () => localise(document, "time[data-time]:not(.line time)"));

@@ -28,9 +28,9 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Rewrites the times below `root`. */
-export function localise(root) {
-  for (const time of root.querySelectorAll("time[data-time]")) {
+/** Rewrites the times below `root`, or those that a selector chooses. */
+export function localise(root, which = "time[data-time]") {
+  for (const time of root.querySelectorAll(which)) {
     const at = new Date(time.dateTime);
     if (time.dataset.time === "relative") setText(time, relative(at - Date.now()));
     if (time.dataset.time === "absolute") setText(time, absolute.format(at));

@@ -21,11 +21,16 @@ pub struct Key(pub &'static str);
 
 const ENGLISH: &str = include_str!("../locales/en/portal.ftl");
 const RUSSIAN: &str = include_str!("../locales/ru/portal.ftl");
+/// What payloads' fields are called; in English that is in their schemas.
+const RUSSIAN_PAYLOADS: &str = include_str!("../locales/ru/payloads.ftl");
 
 static ENGLISH_BUNDLE: LazyLock<FluentBundle<FluentResource>> =
     LazyLock::new(|| bundle(Language::English, ENGLISH));
 static RUSSIAN_BUNDLE: LazyLock<FluentBundle<FluentResource>> =
     LazyLock::new(|| bundle(Language::Russian, RUSSIAN));
+
+static RUSSIAN_PAYLOADS_BUNDLE: LazyLock<FluentBundle<FluentResource>> =
+    LazyLock::new(|| bundle(Language::Russian, RUSSIAN_PAYLOADS));
 
 fn bundle(language: Language, source: &str) -> FluentBundle<FluentResource> {
     let resource = FluentResource::try_new(source.to_owned())
@@ -190,6 +195,30 @@ impl Language {
         text.into_owned()
     }
 
+    /// What a payload's field is called in this language, or with `-hint` behind its path, what there is to say of it: the
+    /// task's own words before those of all. Nothing where the schema's own words are to be shown.
+    #[must_use]
+    pub fn payload(self, task: &str, path: &str) -> Option<String> {
+        let messages = match self {
+            Self::English => return None,
+            Self::Russian => &*RUSSIAN_PAYLOADS_BUNDLE,
+        };
+        let path = path.replace('.', "-");
+        let own = format!("{task}-{path}");
+        let message = [own.as_str(), &path]
+            .into_iter()
+            .find_map(|key| messages.get_message(key))?;
+        // These messages take no arguments: nothing can go wrong.
+        let text = messages.format_pattern(message.value()?, None, &mut Vec::new());
+        Some(text.into_owned())
+    }
+
+    /// What a kind of run is called, if this language has its own word for it.
+    #[must_use]
+    pub fn run_kind(self, task: &str, title: &str) -> String {
+        self.payload("", task).unwrap_or_else(|| title.to_owned())
+    }
+
     /// A number as the language writes it: `12,345.6` or `12 345,6`.
     #[must_use]
     pub fn number(self, value: f64) -> String {
@@ -227,7 +256,7 @@ mod tests {
     use fluent_syntax::ast;
     use maud::html;
 
-    use super::{ENGLISH, Language, RUSSIAN};
+    use super::{ENGLISH, Language, RUSSIAN, RUSSIAN_PAYLOADS};
 
     fn resource(source: &str) -> ast::Resource<&str> {
         fluent_syntax::parser::parse(source).unwrap_or_else(|(_, errors)| panic!("{errors:?}"))
@@ -311,6 +340,30 @@ mod tests {
         for key in english {
             assert_eq!(arguments(ENGLISH, key), arguments(RUSSIAN, key), "{key}");
         }
+    }
+
+    #[test]
+    fn every_field_of_a_payload_has_russian_words_and_no_word_is_left_over() {
+        let mut used = BTreeSet::new();
+        let mut find = |task: &str, path: &str| {
+            let path = path.replace('.', "-");
+            used.extend([format!("{task}-{path}"), path.clone()]);
+            Language::Russian.payload(task, &path)
+        };
+        for kind in runs::kinds() {
+            find("", kind.name);
+            for field in crate::payload_form::fields(&(kind.schema)()) {
+                let title = find(kind.name, &field.path);
+                assert!(title.is_some(), "{}: {}", kind.name, field.path);
+                find(kind.name, &format!("{}-hint", field.path));
+                assert_eq!(Language::English.payload(kind.name, &field.path), None);
+            }
+        }
+        let left: Vec<_> = keys(RUSSIAN_PAYLOADS)
+            .into_iter()
+            .filter(|key| !used.contains(*key))
+            .collect();
+        assert_eq!(left, Vec::<&str>::new());
     }
 
     #[test]

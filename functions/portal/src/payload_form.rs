@@ -9,6 +9,10 @@ use serde_json::{Map, Value};
 const DEPTH_MAX: usize = 4;
 /// Empty rows that a map has besides what is in it.
 const EMPTY_ROWS: usize = 1;
+/// Rows of one map that are read from a form.
+const ROWS_MAX: usize = 250;
+/// What a text has that is a template: a binding makes a value of it.
+const TEMPLATE: &str = "{{";
 /// Keys that only the platform sets.
 const NOT_FOR_PEOPLE: [&str; 1] = ["untrusted"];
 
@@ -75,12 +79,47 @@ pub enum Fault {
     NoNumber(String),
 }
 
-/// The fields of a schema: first what must be written, else by their places.
+/// What a form has sent, by the names that its fields have there: `p.<path>`, and `n.<row>.<path>` with `v.<row>.<path>`.
+pub fn sent(fields: &[Field], form: &mut BTreeMap<String, String>, rest: String) -> Written {
+    let mut written = Written {
+        rest,
+        ..Written::default()
+    };
+    for field in fields {
+        let path = &field.path;
+        if let Some(text) = form.remove(&format!("p.{path}")) {
+            written.texts.insert(path.clone(), text);
+        }
+        let mut rows = Vec::new();
+        for place in 0..ROWS_MAX {
+            let Some(name) = form.remove(&format!("n.{place}.{path}")) else {
+                break;
+            };
+            let value = form.remove(&format!("v.{place}.{path}"));
+            rows.push(Row {
+                name,
+                value: value.unwrap_or_default(),
+            });
+        }
+        if !rows.is_empty() {
+            written.rows.insert(path.clone(), rows);
+        }
+    }
+    written
+}
+
+/// The fields of a schema: first what must be written, then where the run comes from, else by their places.
 #[must_use]
 pub fn fields(schema: &Value) -> Vec<Field> {
     let mut found = Vec::new();
     collect(schema, "", true, 0, &mut found);
-    found.sort_by_key(|field| !field.required);
+    // What a run is made of comes before how it is done, and of that the workspace, for it is the usual.
+    found.sort_by_key(|field| match field.path.as_str() {
+        _ if field.required => 0,
+        "source.workspace" => 1,
+        path if path.starts_with("source.") => 2,
+        _ => 3,
+    });
     found
 }
 
@@ -179,7 +218,10 @@ pub fn split(fields: &[Field], payload: &Map<String, Value>) -> Written {
     for field in fields {
         let fits = |value: &Value| match &field.shape {
             Shape::Text => value.is_string(),
-            Shape::Number => value.is_i64() || value.is_u64(),
+            Shape::Number => {
+                let template = |text: &str| text.contains(TEMPLATE);
+                value.is_i64() || value.is_u64() || value.as_str().is_some_and(template)
+            }
             Shape::Flag => value.is_boolean(),
             Shape::Choice(values) => value
                 .as_str()
@@ -255,6 +297,7 @@ pub fn join(fields: &[Field], written: &Written) -> Result<Map<String, Value>, V
             }
             _ if text.trim().is_empty() => None,
             Shape::Text | Shape::Choice(_) => Some(Value::String(text.trim().to_owned())),
+            Shape::Number if text.contains(TEMPLATE) => Some(Value::String(text.trim().to_owned())),
             Shape::Number => match text.trim().parse::<i64>() {
                 Ok(number) => Some(number.into()),
                 Err(_) => {
@@ -327,6 +370,7 @@ mod tests {
             json!({"a": "x", "n": 7, "flag": false, "in": {"b": "t", "m": {"k": "v\nw"}}, "any": {"z": [1]}}),
             json!({"a": "unheard of", "n": 1.5, "in": {"b": 3, "other": {"deep": null}}, "untrusted": true, "more": "x"}),
             json!({"in": "no object", "a": "y"}),
+            json!({"a": "{{ event.data.x }}", "n": "{{ event.data.n }}", "flag": "{{ event.data.f }}", "in": {"b": "{{ b }}"}}),
             json!({}),
         ] {
             let payload = map(payload);

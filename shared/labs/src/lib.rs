@@ -2,8 +2,10 @@
 //! and drawn. Nothing here does I/O.
 
 pub mod clabernetes;
+mod draw;
 mod files;
 mod graph;
+mod layout;
 mod names;
 pub mod netlab;
 mod policy;
@@ -12,10 +14,11 @@ mod schema;
 mod topology;
 pub mod yaml;
 
+pub use draw::{DRAWN_NODES_MAX, svg};
 pub use files::{
     FilesError, LAB_BYTES_MAX, LAB_FILE_BYTES_MAX, LAB_FILES_MAX, LabFile, LabFiles, content_hash,
 };
-pub use graph::{DRAWN_NODES_MAX, Graph, GraphEdge, GraphNode, TOPOLOGY_ARTIFACT, svg};
+pub use graph::{Graph, GraphEdge, GraphNode, TOPOLOGY_ARTIFACT};
 pub use names::{Names, lab_name};
 pub use policy::{PathKind, Policy, PolicyError, path_kind};
 pub use problem::{Problem, Problems};

@@ -1,13 +1,10 @@
 //! Somebody makes a trigger with two bindings, pushes, reads why one of them did nothing, puts its filter right, looks what it
 //! would do with the push that came in, and lets it have that.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-
 use super::demo::{Demo, git};
 use super::driver::Browser;
 use super::{quiet, sees, sees_often};
-use crate::harness::{Process, Repository};
+use crate::harness::Repository;
 
 /// What a reader of a language looks for.
 pub(super) struct Words {
@@ -110,18 +107,7 @@ pub(super) async fn follows_a_hook(browser: &Browser, demo: &Demo, words: &Words
 fn push(demo: &Demo, name: &str, url: &str, secret: &str) {
     let folder = demo.folder().join(name.replace('/', "-"));
     let bare = Repository::new(&folder, name);
-    let file = folder.join("secret");
-    std::fs::write(&file, secret).expect("our folder");
-    let program = Process::program();
-    let hook = bare.path().join("hooks/post-receive");
-    let line = format!(
-        "#!/bin/sh\nexec '{}' hook-gitea --url '{url}' --secret-file '{}' --repository '{name}'\n",
-        program.display(),
-        file.display()
-    );
-    std::fs::create_dir_all(bare.path().join("hooks")).expect("our folder");
-    std::fs::write(&hook, line).expect("our folder");
-    std::fs::set_permissions(&hook, Permissions::from_mode(0o755)).expect("our file");
+    bare.tell_as_gitea(url, secret);
     let work = folder.join("work");
     std::fs::create_dir_all(&work).expect("our folder");
     std::fs::write(work.join("index.html"), "<p>hello</p>").expect("our folder");

@@ -45,7 +45,6 @@ async fn holds(browser: &Browser, script: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "following a flood takes longer in a headless browser on two busy cores than its driver waits"]
 async fn a_log_of_a_million_lines_stays_light_in_a_browser() {
     let Some(browser) = Browser::start().await else {
         return;

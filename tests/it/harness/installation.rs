@@ -1,13 +1,19 @@
 //! `switchyard up` on a database that the test writes to as well.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use exec::Processes;
 use host::Env;
 use sqlx::PgPool;
 use testkit::TestDb;
 
-use super::{Process, free_port};
+use super::{Api, Process, free_port, until};
+
+/// How long a run may take to be started.
+const STARTED_MAX: Duration = Duration::from_secs(120);
 
 /// An installation on a database that the test writes to as well.
 pub(crate) struct Installation {
@@ -16,21 +22,31 @@ pub(crate) struct Installation {
     rows: PgPool,
     folder: tempfile::TempDir,
     port: String,
+    settings: Vec<String>,
 }
 
 impl Installation {
     /// Started, with nothing in it but its first tenant.
     pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with settings that its operator gives to all functions, as `NAME=VALUE`.
+    pub(crate) async fn with(settings: &[String]) -> Self {
         let db = testkit::database().await;
         let rows = db.pool(None).await;
         let folder = tempfile::tempdir().expect("a folder");
+        // Runs have users of their own, who pass through.
+        let passage = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), passage).expect("our folder");
         let port = free_port().to_string();
         let mut it = Self {
-            up: Self::up(&db, folder.path(), &port),
+            up: Self::up(&db, folder.path(), &port, settings),
             db,
             rows,
             folder,
             port,
+            settings: settings.to_vec(),
         };
         it.up.says("Ctrl-C ends it").await;
         it
@@ -43,7 +59,7 @@ impl Installation {
 
     /// Starts it again where it was.
     pub(crate) async fn start_again(&mut self) {
-        self.up = Self::up(&self.db, self.folder.path(), &self.port);
+        self.up = Self::up(&self.db, self.folder.path(), &self.port, &self.settings);
         self.up.says("Ctrl-C ends it").await;
     }
 
@@ -82,10 +98,33 @@ impl Installation {
         id.parse().expect("a number")
     }
 
-    fn up(db: &TestDb, folder: &Path, port: &str) -> Process {
+    /// The API, as an admin asks it.
+    pub(crate) async fn admin(&self) -> Api {
+        Api::of(self).await
+    }
+
+    /// The processes of a job's run, once it has been started.
+    pub(crate) async fn processes(&self, job: i64) -> Processes {
+        let mark: String = until("the run's handle", STARTED_MAX, async || {
+            sqlx::query_scalar(
+                "select runner -> 'local' ->> 'mark' from switchyard.jobs where id = $1 and runner is not null",
+            )
+            .bind(job)
+            .fetch_optional(self.rows())
+            .await
+            .expect("the job can be read")
+        })
+        .await;
+        Processes::marked(&mark)
+    }
+
+    fn up(db: &TestDb, folder: &Path, port: &str, settings: &[String]) -> Process {
         let data = folder.to_str().expect("our folders are text");
         let url = ("DATABASE_URL".to_owned(), db.owner_url().to_owned());
-        let arguments = ["up", "--port", port, "--data-dir", data];
+        let mut arguments = vec!["up", "--port", port, "--data-dir", data];
+        for setting in settings {
+            arguments.extend(["--set", setting]);
+        }
         Process::start(&folder.join("up.log"), &arguments, [url])
     }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use store::bindings::{self, BindingWanted, WorkloadWanted};
 use store::pages::{self, TriggerShown};
 
+use super::binding_payload::{self, InFields};
 use super::problem::Problem;
 use super::queues::said;
 use super::rows;
@@ -48,7 +49,7 @@ async fn binding_page(
     tx: &mut TenantTx,
     trigger: &TriggerShown,
     changes: Option<BindingId>,
-    form: BindingForm,
+    (form, payload): (BindingForm, Option<InFields>),
     wrong: Vec<FormFault>,
 ) -> Result<BindingFormPage, Problem> {
     let workloads = pages::workloads(tx, None, WORKLOADS).await?;
@@ -63,6 +64,11 @@ async fn binding_page(
             .into_iter()
             .map(|workload| (workload.id.to_string(), workload.name))
             .collect(),
+        kinds: runs::kinds()
+            .iter()
+            .map(|kind| (kind.name, kind.title))
+            .collect(),
+        payload: payload.map(|payload| (payload.fields, payload.written)),
     })
 }
 
@@ -81,7 +87,7 @@ pub(super) async fn new_binding(
         new_config: NEW_CONFIG.to_owned(),
         ..BindingForm::default()
     };
-    let mut view = binding_page(&mut tx, &found, None, form, Vec::new()).await?;
+    let mut view = binding_page(&mut tx, &found, None, (form, None), Vec::new()).await?;
     tx.commit().await?;
     // Most bindings deploy something.
     if let Some((first, _)) = view.workloads.first() {
@@ -100,8 +106,8 @@ pub(super) async fn edit_binding(
     let mut tx = signed.begin(&ctx).await?;
     let found = trigger_of(&mut tx, id).await?;
     let wanted = bindings::wanted_now(&mut tx, id).await?;
-    let form = written_binding(&wanted, kind(&found.kind)?);
-    let view = binding_page(&mut tx, &found, Some(id), form, Vec::new()).await?;
+    let written = written_binding(&wanted, kind(&found.kind)?);
+    let view = binding_page(&mut tx, &found, Some(id), written, Vec::new()).await?;
     tx.commit().await?;
     Ok(binding_form(&signed.reader(), &view))
 }
@@ -114,7 +120,8 @@ async fn trigger_of(tx: &mut TenantTx, id: BindingId) -> Result<TriggerShown, Pr
 }
 
 /// A binding's form as it is before anything is changed.
-fn written_binding(wanted: &BindingWanted, kind: TriggerKind) -> BindingForm {
+fn written_binding(wanted: &BindingWanted, kind: TriggerKind) -> (BindingForm, Option<InFields>) {
+    let mut in_fields = None;
     let mut form = BindingForm {
         condition: wanted
             .condition
@@ -139,19 +146,20 @@ fn written_binding(wanted: &BindingWanted, kind: TriggerKind) -> BindingForm {
             priority,
         } => {
             form.task.clone_from(task);
-            form.payload = format!("{payload:#}");
+            in_fields = InFields::stored(&mut form, payload);
             form.queue_name = queue_name.clone().unwrap_or_default();
             form.key = key.clone().unwrap_or_default();
             form.priority = priority.to_string();
         }
     }
     of_binding(&mut form, kind).write(&wanted.filter, ConfigAs::Fields);
-    form
+    (form, in_fields)
 }
 
 /// What is written as a binding, or all that keeps it from being one.
 fn wanted_binding(
     form: &mut BindingForm,
+    in_fields: Option<&InFields>,
     kind: TriggerKind,
 ) -> Result<BindingWanted, Vec<FormFault>> {
     let mut wrong = Vec::new();
@@ -164,12 +172,12 @@ fn wanted_binding(
                 source: String::new(),
                 overrides,
             }),
-            (Err(_), _) => Err(FormFault::Said(
+            (Err(_), _) => Err(vec![FormFault::Said(
                 "workload: there is no such workload".to_owned(),
-            )),
-            (_, Err(fault)) => Err(fault),
+            )]),
+            (_, Err(fault)) => Err(vec![fault]),
         },
-        None => object("payload", &form.payload).and_then(|payload| {
+        None => binding_payload::read(form, in_fields).and_then(|payload| {
             let priority = said(&form.priority).unwrap_or("0").parse();
             Ok(Target::Task {
                 task: form.task.trim().to_owned(),
@@ -177,7 +185,9 @@ fn wanted_binding(
                 queue_name: said(&form.queue_name).map(str::to_owned),
                 key: said(&form.key).map(str::to_owned),
                 priority: priority.map_err(|_| {
-                    FormFault::Said("priority: a whole number is expected".to_owned())
+                    vec![FormFault::Said(
+                        "priority: a whole number is expected".to_owned(),
+                    )]
                 })?,
             })
         }),
@@ -191,7 +201,7 @@ fn wanted_binding(
         }),
         (filter, target) => {
             wrong.extend(filter.err());
-            wrong.extend(target.err());
+            wrong.extend(target.err().into_iter().flatten());
             Err(wrong)
         }
     }
@@ -248,7 +258,7 @@ async fn save_binding(
     signed: &Signed,
     trigger: &TriggerShown,
     changes: Option<BindingId>,
-    form: &mut BindingForm,
+    (form, in_fields): (&mut BindingForm, Option<&InFields>),
 ) -> Result<Result<BindingId, Vec<FormFault>>, Problem> {
     let kind = kind(&trigger.kind)?;
     let new = match new_workload(form) {
@@ -261,7 +271,7 @@ async fn save_binding(
             Err(error) => return Ok(Err(faults(error)?)),
         }
     }
-    let wanted = match wanted_binding(form, kind) {
+    let wanted = match wanted_binding(form, in_fields, kind) {
         Ok(wanted) => wanted,
         Err(wrong) => return Ok(Err(wrong)),
     };
@@ -284,11 +294,17 @@ async fn answer_binding(
     Sent { deed, mut form }: Sent<BindingForm>,
 ) -> Result<Response, Problem> {
     let kind = kind(&trigger.kind)?;
-    let wrong = match turned(deed, of_binding(&mut form, kind)) {
+    let mut payload = InFields::sent(&mut form);
+    let workspaces = store::workspaces::list(&mut tx).await?;
+    let workspace = workspaces.first().map(|workspace| workspace.name.as_str());
+    let turned = binding_payload::turn(&mut form, &mut payload, kind, workspace)
+        .or_else(|| turned(deed, of_binding(&mut form, kind)));
+    let wrong = match turned {
         Some(wrong) => wrong,
         None => {
             let chosen = form.workload.clone();
-            match save_binding(&mut tx, signed, trigger, changes, &mut form).await? {
+            let written = (&mut form, payload.as_ref());
+            match save_binding(&mut tx, signed, trigger, changes, written).await? {
                 Ok(saved) => {
                     tx.commit().await?;
                     tracing::info!(binding.id = %saved, tenant.id = %signed.tenant, "saved a binding");
@@ -306,7 +322,7 @@ async fn answer_binding(
     // What was refused may have ended its transaction.
     drop(tx);
     let mut tx = signed.begin(ctx).await?;
-    let view = binding_page(&mut tx, trigger, changes, form, wrong).await?;
+    let view = binding_page(&mut tx, trigger, changes, (form, payload), wrong).await?;
     tx.commit().await?;
     Ok((status(&view.wrong), binding_form(&signed.reader(), &view)).into_response())
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use database::TenantTx;
 use futures::stream;
 use host::Ctx;
 use host::metrics::{SseClient, Streamed};
@@ -56,6 +57,10 @@ const LIFE_MAX: Duration = Duration::from_secs(570);
 const RETRY_MS: u32 = 1_000;
 /// Lines of a log that go into one message.
 const LINES_MAX: usize = 500;
+/// Messages with lines that one look makes at most: of a program that prints much, the page's other parts change less often.
+const MESSAGES_MAX: usize = 8;
+/// Markup of lines, in bytes, after which a look makes no further message.
+const LINES_BYTES_MAX: usize = 1024 * 1024;
 
 /// What is looked at.
 #[derive(Clone, Debug)]
@@ -77,8 +82,8 @@ enum Topic {
 #[derive(Default)]
 struct Look {
     fragments: Vec<(&'static str, Markup)>,
-    /// Lines to be added, and where the log is after them.
-    lines: Option<(Markup, LogCursor)>,
+    /// Lines to be added, by message, and where the log is after each.
+    lines: Vec<(Markup, LogCursor)>,
     lively: bool,
     /// There are more lines.
     more: bool,
@@ -292,6 +297,58 @@ async fn answer(
     Ok(response)
 }
 
+/// What is left of a log after a look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Rest {
+    /// Nothing that is there yet.
+    #[default]
+    None,
+    /// Lines that may be read now.
+    Now,
+    /// Lines behind a gap that is waited for.
+    Gap,
+}
+
+/// Lines as the stream sends them.
+#[derive(Default)]
+struct Lines {
+    messages: Vec<(Markup, LogCursor)>,
+    rest: Rest,
+}
+
+/// The lines after a place, as many as one look sends.
+async fn read_lines(
+    tx: &mut TenantTx,
+    reader: &Reader,
+    job: JobId,
+    mut place: LogCursor,
+    open: Option<i64>,
+) -> Result<Lines, Problem> {
+    let mut read = Lines::default();
+    let mut bytes = 0;
+    loop {
+        let found = pages::log_after(tx, job, place, LINES_MAX).await?;
+        let is_all = found.len() < LINES_MAX;
+        let lines = log::next_lines(found, place, open);
+        let Some(last) = lines.last() else {
+            read.rest = if is_all { Rest::None } else { Rest::Gap };
+            return Ok(read);
+        };
+        place = last.cursor;
+        let epochs = pages::log_epochs(tx, job, place.epoch).await?;
+        let markup = log_lines(reader, &log::numbered(&lines, &epochs));
+        bytes += markup.0.len();
+        read.messages.push((markup, place));
+        if is_all {
+            return Ok(read);
+        }
+        if read.messages.len() == MESSAGES_MAX || bytes >= LINES_BYTES_MAX {
+            read.rest = Rest::Now;
+            return Ok(read);
+        }
+    }
+}
+
 struct Tail {
     ctx: Ctx,
     signed: Signed,
@@ -402,21 +459,9 @@ impl Tail {
                 // After the job: what it says of the epoch holds for all lines that are read now.
                 let is_final = view.row.state.is_final();
                 let open = (!is_final).then_some(view.epoch);
-                let place = after.unwrap_or_default();
-                let found = match after {
-                    Some(after) => pages::log_after(&mut tx, *id, *after, LINES_MAX).await?,
-                    None => Vec::new(),
-                };
-                let is_all = found.len() < LINES_MAX;
-                let lines = log::next_lines(found, place, open);
-                let more = !lines.is_empty();
-                let lines = match lines.last() {
-                    Some(last) => {
-                        let epochs = pages::log_epochs(&mut tx, *id, last.cursor.epoch).await?;
-                        let markup = log_lines(reader, &log::numbered(&lines, &epochs));
-                        Some((markup, last.cursor))
-                    }
-                    None => None,
+                let read = match after {
+                    Some(after) => read_lines(&mut tx, reader, *id, *after, open).await?,
+                    None => Lines::default(),
                 };
                 Look {
                     fragments: vec![
@@ -426,10 +471,10 @@ impl Tail {
                         ("job-history", job_history(reader, &view)),
                         ("job-result", job_result(reader, &view)),
                     ],
-                    lines,
-                    lively: !is_final || !is_all,
-                    more: !is_all && more,
-                    finished: is_final && is_all,
+                    lines: read.messages,
+                    lively: !is_final || read.rest != Rest::None,
+                    more: read.rest == Rest::Now,
+                    finished: is_final && read.rest == Rest::None,
                 }
             }
         };
@@ -448,7 +493,7 @@ impl Tail {
             .collect();
         let mut changed = false;
         // Lines first: a page that says "succeeded" has the log that led there.
-        if let Some((markup, cursor)) = look.lines {
+        for (markup, cursor) in look.lines {
             if let Topic::Job(_, after) = &mut self.topic {
                 *after = Some(cursor);
             }

@@ -6,6 +6,7 @@
 mod again;
 mod artifacts;
 mod binding_form;
+mod binding_payload;
 mod dead;
 mod decide;
 mod declared_form;

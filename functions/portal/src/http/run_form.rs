@@ -15,12 +15,9 @@ use serde_json::{Map, Value, json};
 use super::problem::Problem;
 use super::session::{Posted, Signed};
 use super::trigger_form::Deed;
-use crate::payload_form::{Fault, Field, Row, Written, fields, join, split};
+use crate::payload_form::{self, Fault, Field, Written, fields, join, split};
 use crate::views::model::{FormFault, RunFormPage};
 use crate::views::runs::run_form;
-
-/// Rows of one map that are read from a form.
-const ROWS_MAX: usize = 250;
 
 /// What a form is opened for.
 #[derive(Debug, Default, Deserialize)]
@@ -29,6 +26,8 @@ pub(super) struct Chosen {
     workspace: Option<uuid::Uuid>,
     #[serde(default)]
     folder: String,
+    /// The file in it that a lab is made of.
+    topology: Option<String>,
 }
 
 fn kind_of(name: Option<&str>) -> Result<&'static Kind, Problem> {
@@ -61,6 +60,9 @@ pub(super) async fn new(signed: Signed, Query(chosen): Query<Chosen>) -> Result<
         let mut source = json!({ "workspace": workspace });
         if !chosen.folder.is_empty() {
             source["folder"] = json!(chosen.folder);
+        }
+        if let Some(topology) = &chosen.topology {
+            source["topology"] = json!(topology);
         }
         payload.insert("source".to_owned(), source);
         payload.remove("variables");
@@ -97,37 +99,8 @@ pub(super) struct Sent {
     others: BTreeMap<String, String>,
 }
 
-impl Sent {
-    fn written(&mut self, fields: &[Field]) -> Written {
-        let mut written = Written {
-            rest: std::mem::take(&mut self.rest),
-            ..Written::default()
-        };
-        for field in fields {
-            let path = &field.path;
-            if let Some(text) = self.others.remove(&format!("p.{path}")) {
-                written.texts.insert(path.clone(), text);
-            }
-            let mut rows = Vec::new();
-            for place in 0..ROWS_MAX {
-                let Some(name) = self.others.remove(&format!("n.{place}.{path}")) else {
-                    break;
-                };
-                let value = self.others.remove(&format!("v.{place}.{path}"));
-                rows.push(Row {
-                    name,
-                    value: value.unwrap_or_default(),
-                });
-            }
-            if !rows.is_empty() {
-                written.rows.insert(path.clone(), rows);
-            }
-        }
-        written
-    }
-}
-
-fn told(fault: Fault) -> FormFault {
+/// What cannot be read, as a form says it.
+pub(super) fn told(fault: Fault) -> FormFault {
     match fault {
         Fault::NoJson(place, why) => FormFault::NoJson { place, why },
         Fault::NoNumber(title) => FormFault::NoNumber(title),
@@ -144,7 +117,8 @@ pub(super) async fn start(
     let kind = kind_of(Some(&sent.kind))?;
     let fields = fields(&(kind.schema)());
     let as_json = sent.written_as == "json";
-    let written = sent.written(&fields);
+    let rest = std::mem::take(&mut sent.rest);
+    let written = payload_form::sent(&fields, &mut sent.others, rest);
     let payload = if as_json {
         serde_json::from_str::<Map<String, Value>>(&sent.json)
             .map_err(|error| vec![Fault::NoJson("JSON".to_owned(), error.to_string())])

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use store::credentials::{self, Credential};
 use store::watched::{self, Watching};
 use store::{declared, pages};
+use uuid::Uuid;
 
 use super::declared_form::{Admitted, Subject, author, show, take, written};
 use super::problem::Problem;
@@ -46,14 +47,20 @@ pub(super) async fn panel(
     Ok(Some(WatchPanel { trigger, watch }))
 }
 
-async fn shown(tx: &mut TenantTx, found: Watching) -> Result<WatchShown, Problem> {
-    let credential = match found.credential {
-        Some(id) => {
-            let all = credentials::list(tx).await?;
-            all.into_iter().find(|one| one.id == id).map(|one| one.name)
-        }
-        None => None,
+/// What people call a credential.
+pub(super) async fn credential_name(
+    tx: &mut TenantTx,
+    id: Option<Uuid>,
+) -> Result<Option<String>, Problem> {
+    let Some(id) = id else {
+        return Ok(None);
     };
+    let all = credentials::list(tx).await?;
+    Ok(all.into_iter().find(|one| one.id == id).map(|one| one.name))
+}
+
+async fn shown(tx: &mut TenantTx, found: Watching) -> Result<WatchShown, Problem> {
+    let credential = credential_name(tx, found.credential).await?;
     let place = if found.repository.is_empty() {
         found.url
     } else {

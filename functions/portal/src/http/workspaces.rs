@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::problem::Problem;
 use super::rows;
 use super::session::{Posted, Signed};
+use super::watches::credential_name;
 use crate::views::model::{TemplateRow, WorkspacePage, WorkspaceRow};
 use crate::views::runs::workspace;
 
@@ -41,8 +42,19 @@ fn template(workspace: Uuid, template: Template) -> TemplateRow {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query
         .append_pair("kind", task)
-        .append_pair("workspace", &workspace.to_string())
-        .append_pair("folder", &template.path);
+        .append_pair("workspace", &workspace.to_string());
+    match template.kind {
+        TemplateKind::Terraform => query.append_pair("folder", &template.path),
+        TemplateKind::Netlab | TemplateKind::Containerlab => {
+            let (folder, topology) = template
+                .path
+                .rsplit_once('/')
+                .unwrap_or(("", &template.path));
+            query
+                .append_pair("folder", folder)
+                .append_pair("topology", topology)
+        }
+    };
     TemplateRow {
         start_href: runs::kind(task).map(|_| format!("/runs/new?{}", query.finish())),
         path: template.path,
@@ -62,12 +74,13 @@ pub(super) async fn page(
         .await?
         .ok_or(Problem::NotFound)?;
     let templates = workspaces::templates(&mut tx, id).await?;
+    let credential = credential_name(&mut tx, found.credential).await?;
     tx.commit().await?;
     let view = WorkspacePage {
         row: row(&found),
         branch: found.branch,
         folder: found.folder,
-        credential: found.credential.map(|credential| credential.to_string()),
+        credential,
         templates: templates.into_iter().map(|one| template(id, one)).collect(),
         may_operate: signed.may_operate(),
     };

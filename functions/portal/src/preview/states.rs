@@ -27,7 +27,7 @@ fn row(locked: bool) -> StateRow {
         lock: locked.then(|| Locked {
             id: "0193-lock".into(),
             info: serde_json::from_value(info).expect("a lock"),
-            by: "a run".into(),
+            by: "job 48213".into(),
             job: Some(model::JobId(48_213)),
             epoch: Some(2),
             since: ago(300),
@@ -45,7 +45,7 @@ fn version(number: i64, quarantined: bool) -> Version {
         terraform_version: Some("1.11.4".into()),
         sha256: SHA256.into(),
         bytes: 48_213,
-        by: "a run".into(),
+        by: "job 48000".into(),
         job: Some(model::JobId(48_000 + number)),
         created_at: ago(9_000 - number * 100),
         quarantined: quarantined.then(|| "the run that sent it had ended".into()),

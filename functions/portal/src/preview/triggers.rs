@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use maud::Markup;
 use model::{BindingId, DeliveryId, TriggerId, TriggerKind};
+use serde_json::json;
 
 use super::{ago, delivery_rows, handbook, id, now};
+use crate::payload_form::{fields, split};
 use crate::views::again::{BodyChange, BulkPage, ChangeRow, DiffPage};
 use ::triggers::{Fault, Why};
 
@@ -219,7 +221,29 @@ fn binding(task: &str) -> BindingFormPage {
             ("wl_1".into(), "handbook".into()),
             ("wl_2".into(), "shop".into()),
         ],
+        kinds: ::runs::kinds()
+            .iter()
+            .map(|kind| (kind.name, kind.title))
+            .collect(),
+        payload: None,
     }
+}
+
+/// The same for a run, whose payload is in fields.
+fn binding_of_run() -> BindingFormPage {
+    let kind = ::runs::kind("task-terraform").expect("a kind");
+    let fields = fields(&(kind.schema)());
+    let payload = json!({
+        "action": "plan", "state": "network", "time_limit_secs": "{{ event.data.secs }}",
+        "source": {"workspace": "infrastructure", "folder": "network", "commit": "{{ event.data.after }}"},
+        "environment": {"REGION": "north"},
+    });
+    let written = split(&fields, payload.as_object().expect("an object"));
+    let mut page = binding(kind.name);
+    page.wrong.clear();
+    page.form.payload_of = kind.name.into();
+    page.payload = Some((fields, written));
+    page
 }
 
 fn tried(events: Option<Vec<TriedEvent>>) -> DryRunPage {
@@ -378,6 +402,10 @@ pub(super) fn pages(reader: &Reader) -> Vec<(&'static str, Markup)> {
         (
             "binding-form-task",
             trigger_form::binding_form(reader, &binding("report")),
+        ),
+        (
+            "binding-form-run",
+            trigger_form::binding_form(reader, &binding_of_run()),
         ),
         ("deliveries-replay", again::bulk(reader, &bulk())),
         (

@@ -25,14 +25,20 @@ pub fn job(reader: &Reader, view: &JobPage) -> Markup {
     let language = reader.language;
     let number = language.with("job-number", &[("id", view.row.id.to_string().into())]);
     let title = format!("{} {number}", view.row.task);
+    let is_run = !view.run.runs.is_empty();
     let head = Head {
         title: &title,
-        section: Section::Elsewhere,
+        section: if is_run {
+            Section::Runs
+        } else {
+            Section::Elsewhere
+        },
         live_href: view.live_href.as_deref(),
     };
     let main = html! {
         nav class="crumbs" aria-label=(language.t("crumbs-label")) {
             @if let Some(workload) = &view.row.workload { a href=(workload.href) { (workload.name) } }
+            @else if is_run { a href="/runs" { (language.t("runs-title")) } }
             @else { a href="/" { (language.t("nav-overview")) } }
         }
         (job_status(reader, view))

@@ -30,6 +30,7 @@ mod chain;
 mod layout;
 mod lists;
 mod parts;
+mod payload_fields;
 mod reasons;
 mod run;
 mod watch;

@@ -35,8 +35,8 @@ pub use run::{
 pub use schedule::{FormProblem, Preview, RuleAs, ScheduleForm, ScheduleFormPage, WrongField};
 pub use trigger::{
     BindingForm, BindingFormPage, BoundRow, CauseRow, ConfigAs, DryRunPage, FormFault, Health,
-    NEW_WORKLOAD, SchemeAs, Shown, Target, TriedEvent, TriedRow, TriggerForm, TriggerFormPage,
-    TriggerPage, TriggerRow, TriggersPage,
+    NEW_WORKLOAD, PAYLOAD_FIELDS, PAYLOAD_JSON, SchemeAs, Shown, Target, TriedEvent, TriedRow,
+    TriggerForm, TriggerFormPage, TriggerPage, TriggerRow, TriggersPage,
 };
 pub use workload::{
     BindingRow, LiveRevision, RevisionRow, RollbackPage, WorkloadPage, WorkloadRow, WorkloadState,

@@ -473,9 +473,18 @@ fn credential_row(reader: &Reader, row: &CredentialRow) -> Markup {
             td data-label=(language.t("column-host")) { code { (row.host) } }
             td data-label=(language.t("column-uses")) {
                 @if row.uses.is_empty() { span class="quiet" { (language.t("credential-unused")) } }
-                @else { span lang="en" { (row.uses.join(", ")) } }
+                @else { @for (place, used) in row.uses.iter().enumerate() { @if place > 0 { ", " } (used_by(language, used)) } }
             }
         }
+    }
+}
+
+/// Who needs a credential, as the database says it: `workspace infra`.
+fn used_by(language: Language, used: &str) -> String {
+    match used.split_once(' ') {
+        Some(("workspace", name)) => language.with("used-by-workspace", &[("name", name.into())]),
+        Some(("trigger", name)) => language.with("used-by-trigger", &[("name", name.into())]),
+        _ => used.to_owned(),
     }
 }
 

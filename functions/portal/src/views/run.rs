@@ -16,7 +16,7 @@ use crate::i18n::{Key, Language};
 pub use plan::job_plan;
 pub(super) use plan::{attributes, shown};
 pub(super) use stop::stop;
-pub(super) use terraform::left_out;
+pub(super) use terraform::{deed, left_out};
 
 /// The part with the id `job-run`, which the stream replaces.
 #[must_use]

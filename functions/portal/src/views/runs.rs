@@ -6,11 +6,8 @@ use super::layout::{Head, Section, form_token, page};
 use super::lists;
 use super::model::{JobRow, Reader, RunFormPage, TemplateRow, WorkspacePage, WorkspaceRow};
 use super::parts::{ago, commit, icon, nothing};
+use super::payload_fields::{PayloadFields, payload_fields};
 use super::trigger_form::{Area, area, faults, first_button};
-use crate::payload_form::{Field, Shape, Written};
-
-/// A parser drops the first line break of a text area: one of ours is there for it.
-const FIRST_BREAK: &str = "\n";
 
 /// The page of all runs.
 #[derive(Clone, Debug)]
@@ -121,7 +118,7 @@ pub fn workspace(reader: &Reader, view: &WorkspacePage) -> Markup {
                     _ => (language.t("workspace-never")),
                 }
             }
-            @if let Some(credential) = &view.credential { dt { (language.t("workspace-credential")) } dd { (credential) } }
+            @if let Some(credential) = &view.credential { dt { (language.t("workspace-credential")) } dd { a href="/credentials" { (credential) } } }
         }
         section class="panel" aria-labelledby="templates" {
             header class="panel-head" { h2 id="templates" { (language.t("templates-title")) } }
@@ -166,7 +163,7 @@ pub fn run_form(reader: &Reader, view: &RunFormPage) -> Markup {
         (faults(language, &view.wrong))
         nav class="tabs segments kinds" aria-label=(language.t("run-kind")) {
             @for (name, title) in &view.kinds {
-                a href={ "/runs/new?kind=" (name) } aria-current=[(*name == view.kind).then_some("page")] { (title) }
+                a href={ "/runs/new?kind=" (name) } aria-current=[(*name == view.kind).then_some("page")] { (language.run_kind(name, title)) }
             }
         }
         form class="trigger-form" method="post" action="/runs" novalidate {
@@ -186,7 +183,9 @@ pub fn run_form(reader: &Reader, view: &RunFormPage) -> Markup {
                         input type="hidden" name="as" value="json";
                         (area(&Area { label: language.t("run-json"), hint: None, rows: 24, ..Area::of("json", json) }))
                     },
-                    None => (in_fields(reader, &view.fields, &view.written)),
+                    None => (payload_fields(reader, &PayloadFields {
+                        task: &view.kind, fields: &view.fields, written: &view.written, rest: "rest", again: ("do", "fields"),
+                    })),
                 }
             }
             div class="actions form-end" {
@@ -196,71 +195,4 @@ pub fn run_form(reader: &Reader, view: &RunFormPage) -> Markup {
         }
     };
     page(reader, &head, &main)
-}
-
-fn in_fields(reader: &Reader, fields: &[Field], written: &Written) -> Markup {
-    let language = reader.language;
-    html! {
-        div class="fields" {
-            @for field in fields { (one_field(reader, field, written)) }
-            details class="field wide more" open[!written.rest.is_empty()] {
-                summary { (language.t("run-rest")) }
-                (area(&Area { label: language.t("run-rest"), hint: Some(language.t("run-rest-hint")), rows: 4, ..Area::of("rest", &written.rest) }))
-            }
-        }
-    }
-}
-
-fn one_field(reader: &Reader, field: &Field, written: &Written) -> Markup {
-    let language = reader.language;
-    let name = format!("p.{}", field.path);
-    let text = written.texts.get(&field.path).map_or("", String::as_str);
-    let class = match field.shape {
-        Shape::Flag => "field flag",
-        Shape::Map | Shape::Json => "field wide",
-        Shape::Text | Shape::Number | Shape::Choice(_) => "field",
-    };
-    let shown = field.default.as_ref().map(ToString::to_string);
-    let shown = shown.as_deref().map(|default| default.trim_matches('"'));
-    html! {
-        div class=(class) lang="en" {
-            @match &field.shape {
-                Shape::Map => {
-                    fieldset {
-                        legend { (field.title) }
-                        @for (place, row) in written.rows.get(&field.path).into_iter().flatten().enumerate() {
-                            div class="map-row" {
-                                input type="text" name={ "n." (place) "." (field.path) } value=(row.name) aria-label={ (field.title) " " (place + 1) } autocomplete="off" spellcheck="false";
-                                textarea name={ "v." (place) "." (field.path) } rows=(row.value.lines().count().clamp(1, 16)) aria-label={ (field.title) " " (place + 1) } spellcheck="false" { (FIRST_BREAK) (row.value) }
-                            }
-                        }
-                        button class="button small" type="submit" name="do" value="fields" { (icon("plus")) (language.t("run-more-rows")) }
-                    }
-                },
-                Shape::Flag => {
-                    label {
-                        input type="checkbox" name=(name) value="true" checked[text == "true"];
-                        span { (field.title) }
-                    }
-                },
-                Shape::Choice(values) => {
-                    label for=(name) { (field.title) }
-                    select id=(name) name=(name) {
-                        @if !field.required { option value="" { (shown.unwrap_or("–")) } }
-                        @for value in values { option value=(value) selected[value == text] { (value) } }
-                    }
-                },
-                Shape::Json => {
-                    label for=(name) { (field.title) }
-                    textarea id=(name) name=(name) rows=(text.lines().count().clamp(2, 16)) spellcheck="false" placeholder="{}" { (FIRST_BREAK) (text) }
-                },
-                Shape::Text | Shape::Number => {
-                    label for=(name) { (field.title) }
-                    input id=(name) type="text" name=(name) value=(text) placeholder=[shown] inputmode=[(field.shape == Shape::Number).then_some("numeric")]
-                        required[field.required] autocomplete="off" spellcheck="false";
-                },
-            }
-            @if let Some(description) = &field.description { p class="hint" { (description) } }
-        }
-    }
 }

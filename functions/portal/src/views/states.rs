@@ -2,12 +2,13 @@
 
 use ::terraform::{State, StateDifference};
 use maud::{Markup, html};
+use model::JobId;
 use store::terraform::{Locked, StateRow, Version};
 
 use super::layout::{Head, Section, form_token, page};
 use super::model::{Reader, Tone};
 use super::parts::{ago, bytes, chip, commit, icon, moment, nothing};
-use super::run::{attributes, left_out, shown};
+use super::run::{attributes, deed, left_out, shown};
 use crate::log_text::LogText;
 
 /// The list.
@@ -59,7 +60,7 @@ pub fn states(reader: &Reader, view: &StatesPage) -> Markup {
                                     @if row.quarantined > 0 { " " (chip(Tone::Warning, "warning", &language.with("state-quarantined-count", &[("count", row.quarantined.into())]))) }
                                 }
                                 td data-label=(language.t("state-serial")) { @match row.serial { Some(serial) => (serial), None => span class="quiet" { (language.t("state-empty")) } } }
-                                td data-label=(language.t("state-lock")) { @match &row.lock { Some(lock) => (held(reader, lock)), None => span class="quiet" { (language.t("state-free")) } } }
+                                td data-label=(language.t("state-lock")) { @match &row.lock { Some(lock) => span { (held(reader, lock)) }, None => span class="quiet" { (language.t("state-free")) } } }
                                 td class="end quiet" data-label=(language.t("column-when")) { (ago(reader, row.changed_at.unwrap_or(row.created_at))) }
                             }
                         }
@@ -72,9 +73,29 @@ pub fn states(reader: &Reader, view: &StatesPage) -> Markup {
     page(reader, &head, &main)
 }
 
+/// Whose it is: a job's, by its number, or a person's.
+fn who(reader: &Reader, job: Option<JobId>, name: &str) -> String {
+    match job {
+        Some(job) => reader
+            .language
+            .with("state-of-job", &[("id", job.to_string().into())]),
+        None => name.to_owned(),
+    }
+}
+
+fn by(reader: &Reader, job: Option<JobId>, name: &str) -> Markup {
+    let who = who(reader, job, name);
+    html! {
+        @match job {
+            Some(job) => a href={ "/jobs/" (job) } { (who) },
+            None => (who),
+        }
+    }
+}
+
 fn held(reader: &Reader, lock: &Locked) -> Markup {
     html! {
-        (chip(Tone::Active, "lock", &lock.by)) " "
+        (chip(Tone::Active, "lock", &who(reader, lock.job, &lock.by))) " "
         span class="quiet" { (ago(reader, lock.since)) }
     }
 }
@@ -113,7 +134,7 @@ fn lock_panel(reader: &Reader, view: &StatePage, lock: &Locked) -> Markup {
         section class="panel padded" aria-labelledby="lock" {
             h2 id="lock" { (language.t("state-lock")) }
             dl class="facts" {
-                dt { (language.t("state-held-by")) } dd { (lock.by) @if let Some(job) = lock.job { " · " a href={ "/jobs/" (job) } { (language.with("job-number", &[("id", job.to_string().into())])) } } }
+                dt { (language.t("state-held-by")) } dd { (by(reader, lock.job, &lock.by)) }
                 dt { (language.t("state-held-since")) } dd { (moment(lock.since)) " (" (ago(reader, lock.since)) ")" }
                 dt { (language.t("state-held-for")) } dd { code { (LogText::parse(&lock.info.operation)) } " " (LogText::parse(&lock.info.who)) }
                 dt { (language.t("state-lock-id")) } dd { code { (lock.id) } }
@@ -199,7 +220,7 @@ fn versions(reader: &Reader, view: &StatePage) -> Markup {
                                 }
                             }
                         }
-                        td data-label=(language.t("state-by")) { (version.by) @if let Some(job) = version.job { " · " a href={ "/jobs/" (job) } { (language.with("job-number", &[("id", job.to_string().into())])) } } }
+                        td data-label=(language.t("state-by")) { (by(reader, version.job, &version.by)) }
                         td data-label=(language.t("artifact-size")) { (bytes(language, u64::try_from(version.bytes).unwrap_or_default())) " " (commit(&version.sha256)) }
                         td class="end quiet" data-label=(language.t("column-when")) { (ago(reader, version.created_at)) }
                     }
@@ -232,7 +253,7 @@ pub fn difference(
             @if view.instances.is_empty() && view.outputs.is_empty() { (nothing(&language.t("diff-same"))) }
             @for moved in &view.instances {
                 details class="plan-resource" open {
-                    summary { code { (LogText::parse(&moved.address)) } span class="tag" { (moved.action) } }
+                    summary { code { (LogText::parse(&moved.address)) } span class="tag" { (deed(language, &moved.action)) } }
                     (attributes(reader, &moved.attributes))
                     (left_out(reader, moved.attributes_left_out))
                 }

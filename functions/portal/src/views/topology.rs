@@ -29,7 +29,11 @@ pub fn topology(reader: &Reader, job: i64, lab: &Graph) -> Markup {
             a href={ "/jobs/" (job) } { (language.with("job-number", &[("id", job.to_string().into())])) }
         }
         header class="page-head" { h1 { (title) } }
-        section class="panel lab-drawing" {
+        section class="panel lab-drawing" aria-labelledby="drawing" {
+            header class="panel-head" {
+                h2 id="drawing" { (language.t("topology-drawing")) }
+                @if drawn.is_some() { label class="lab-fit" { input type="checkbox"; span { (language.t("topology-fit")) } } }
+            }
             @match drawn {
                 Some(drawn) => div class="lab-scroll" tabindex="0" role="group" aria-label=(title) { (drawn) },
                 None => (nothing(&language.with("topology-not-drawn", &[("count", (lab.nodes.len() as u64).into())]))),

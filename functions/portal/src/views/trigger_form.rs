@@ -8,9 +8,11 @@ use triggers::{Fault, Why};
 
 use super::layout::{Head, Section, form_token, page};
 use super::model::{
-    BindingFormPage, ConfigAs, FormFault, NEW_WORKLOAD, Reader, SchemeAs, TriggerFormPage,
+    BindingFormPage, ConfigAs, FormFault, NEW_WORKLOAD, PAYLOAD_FIELDS, PAYLOAD_JSON, Reader,
+    SchemeAs, TriggerFormPage,
 };
 use super::parts::{code_block, icon};
+use super::payload_fields::{PayloadFields, payload_fields};
 use super::triggers::kind_label;
 use crate::config_form::{Field, Shape, fields};
 use crate::i18n::{Key, Language};
@@ -222,7 +224,7 @@ fn starts(reader: &Reader, view: &BindingFormPage) -> Markup {
         @if is_new || is_task {
             details class="more" open[is_task] {
                 summary { (language.t("binding-a-task")) }
-                div class="fields" { (task_fields(language, view)) }
+                div class="fields" { (task_fields(reader, view)) }
             }
         }
     }
@@ -246,17 +248,15 @@ fn new_workload(language: Language, view: &BindingFormPage) -> Markup {
     }
 }
 
-fn task_fields(language: Language, view: &BindingFormPage) -> Markup {
+fn task_fields(reader: &Reader, view: &BindingFormPage) -> Markup {
+    let language = reader.language;
     let form = &view.form;
     html! {
         (line(&Line {
             label: language.t("fact-task"), hint: Some(language.t("hint-task")),
             ..Line::of("task", &form.task)
         }))
-        (area(&Area {
-            label: language.t("field-payload-template"), hint: Some(language.t("hint-payload-template")), rows: 4,
-            ..Area::of("payload", &form.payload)
-        }))
+        (task_payload(reader, view))
         (line(&Line {
             label: language.t("fact-queue"), hint: Some(language.t("hint-task-queue")),
             ..Line::of("queue_name", &form.queue_name)
@@ -269,6 +269,40 @@ fn task_fields(language: Language, view: &BindingFormPage) -> Markup {
             label: language.t("field-priority"), hint: Some(language.t("hint-priority")), is_number: true,
             ..Line::of("priority", &form.priority)
         }))
+    }
+}
+
+/// The payload: in the fields of a kind of run, or as JSON; and what fills in a sample.
+fn task_payload(reader: &Reader, view: &BindingFormPage) -> Markup {
+    let language = reader.language;
+    let form = &view.form;
+    let has_fields = view.kinds.iter().any(|(name, _)| *name == form.task);
+    html! {
+        fieldset class="field wide task-payload" {
+            legend { (language.t("field-payload-template")) }
+            div class="actions" role="group" aria-label=(language.t("payload-samples")) {
+                span class="hint" { (language.t("payload-samples")) }
+                @for (name, title) in &view.kinds {
+                    button class="button small" type="submit" name="payload_do" value=(name) { (language.run_kind(name, title)) }
+                }
+                @if view.payload.is_some() {
+                    button class="button small" type="submit" name="payload_do" value=(PAYLOAD_JSON) { (language.t("config-as-json")) }
+                } @else if has_fields {
+                    button class="button small" type="submit" name="payload_do" value=(PAYLOAD_FIELDS) { (language.t("rule-as-fields")) }
+                }
+            }
+            input type="hidden" name="payload_of" value=(form.payload_of);
+            @match &view.payload {
+                Some((fields, written)) => {
+                    p class="hint" { (language.t("hint-payload-fields")) }
+                    (payload_fields(reader, &PayloadFields { task: &form.payload_of, fields, written, rest: "payload", again: ("payload_do", PAYLOAD_FIELDS) }))
+                },
+                None => (area(&Area {
+                    label: language.t("job-payload"), hint: Some(language.t("hint-payload-template")), rows: 8,
+                    ..Area::of("payload", &form.payload)
+                })),
+            }
+        }
     }
 }
 

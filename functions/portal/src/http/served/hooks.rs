@@ -50,6 +50,11 @@ impl Served {
         model::TriggerId::from(id).to_string()
     }
 
+    /// The page that answers a form.
+    async fn page_of(&self, browser: &Browser, path: &str, form: &str) -> String {
+        text(self.submit(browser, path, form).await).await
+    }
+
     async fn makes(&self, browser: &Browser, pairs: &[(&str, &str)]) -> (StatusCode, String) {
         let response = self.submit(browser, "/triggers", &fields(pairs)).await;
         (response.status(), text(response).await)
@@ -243,6 +248,82 @@ async fn a_binding_is_made_changed_put_in_order_and_removed() {
         .get(Some(&ada), &format!("/triggers/{trigger}"))
         .await;
     assert!(!page.contains(&id.to_string()), "{page}");
+}
+
+#[tokio::test]
+async fn a_bindings_payload_is_written_in_the_fields_of_a_run_and_may_be_templates() {
+    let served = served().await;
+    let ada = served.sign_in("acme", "Ada", Role::Admin).await;
+    let trigger = served.own_trigger().await;
+    let path = format!("/triggers/{trigger}/bindings");
+    let filter = [("config.branches", "dev"), ("enabled", "on")];
+    let sent = |more: &[(&str, &str)]| fields(&[&filter[..], more].concat());
+
+    // Each kind of run fills in a sample that it would take, and keeps what else was written.
+    for kind in runs::kinds() {
+        let page = served
+            .page_of(&ada, &path, &sent(&[("payload_do", kind.name)]))
+            .await;
+        assert!(page.contains(">dev</textarea>"), "{page}");
+        assert!(page.contains(&format!("value=\"{}\"", kind.name)), "{page}");
+        let as_json = sent(&[
+            ("task", kind.name),
+            ("payload_of", kind.name),
+            ("payload_do", "json"),
+            ("p.action", "x"),
+            ("payload", "{\"more\": 1}"),
+        ]);
+        let page = served.page_of(&ada, &path, &as_json).await;
+        assert!(page.contains("&quot;more&quot;: 1"), "{page}");
+    }
+
+    let written = [
+        ("task", "task-terraform"),
+        ("payload_of", "task-terraform"),
+        ("p.action", "plan"),
+        ("p.state", "net-{{ event.data.ref_name }}"),
+        ("p.source.workspace", "infra"),
+        ("p.source.commit", "{{ event.data.after }}"),
+        ("p.time_limit_secs", "{{ event.data.secs }}"),
+        ("n.0.environment", "REGION"),
+        ("v.0.environment", "north"),
+    ];
+    let wrong = [&written[..], &[("p.approve_within_secs", "soon")]].concat();
+    let response = served.submit(&ada, &path, &sent(&wrong)).await;
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    // Another way of writing the filter leaves the payload alone.
+    let page = served
+        .page_of(
+            &ada,
+            &path,
+            &sent(&[&written[..], &[("do", "json")]].concat()),
+        )
+        .await;
+    assert!(page.contains("net-{{ event.data.ref_name }}"), "{page}");
+    let response = served.submit(&ada, &path, &sent(&written)).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let stored = "select to_jsonb(b) from switchyard.bindings b where b.task = 'task-terraform'";
+    let row = served.rows_of(stored).await.remove(0);
+    let payload = json!({
+        "action": "plan", "state": "net-{{ event.data.ref_name }}", "time_limit_secs": "{{ event.data.secs }}",
+        "source": {"workspace": "infra", "commit": "{{ event.data.after }}"},
+        "environment": {"REGION": "north"},
+    });
+    assert_eq!(row["payload"], payload);
+
+    // It is changed in the fields that it was written in.
+    let id = Uuid::parse_str(row["id"].as_str().expect("an id")).expect("an id");
+    let id = model::BindingId::from(id);
+    let (_, page) = served
+        .get(Some(&ada), &format!("/bindings/{id}/edit"))
+        .await;
+    for text in [
+        "name=\"p.time_limit_secs\"",
+        "{{ event.data.secs }}",
+        "value=\"REGION\"",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
 }
 
 #[tokio::test]

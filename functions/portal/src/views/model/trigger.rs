@@ -11,6 +11,7 @@ use super::declared::WatchPanel;
 use super::delivery::DeliveryRow;
 use super::event::Clause;
 use super::reader::Link;
+use crate::payload_form::{Field, Written};
 
 /// What is known of how a trigger's senders do.
 #[derive(Clone, Debug, Default)]
@@ -275,16 +276,27 @@ pub struct BindingForm {
     pub config_json: String,
     pub overrides: String,
     pub condition: String,
+    /// The payload as JSON; where it is written in fields, what no field holds.
     pub payload: String,
+    /// The kind of run whose payload is written in fields; empty where it is JSON.
+    pub payload_of: String,
+    /// The button beside the payload that was pressed, if one was: see [`PAYLOAD_FIELDS`] and [`PAYLOAD_JSON`]; the name of a
+    /// kind of run fills its sample in.
+    pub payload_do: String,
     pub queue_name: String,
     pub key: String,
     pub priority: String,
     /// Something, if it is switched on.
     pub enabled: String,
-    /// The fields of the filter, by `config.<key>`.
+    /// The fields of the filter, by `config.<key>`, and those of the payload.
     #[serde(flatten)]
     pub fields: BTreeMap<String, String>,
 }
+
+/// The button that writes a payload in fields.
+pub const PAYLOAD_FIELDS: &str = "fields";
+/// The button that writes it as JSON.
+pub const PAYLOAD_JSON: &str = "json";
 
 /// A binding's form.
 #[derive(Clone, Debug)]
@@ -303,6 +315,10 @@ pub struct BindingFormPage {
     pub wrong: Vec<FormFault>,
     /// The workloads to choose from: ids and names.
     pub workloads: Vec<(String, String)>,
+    /// The kinds of run whose sample can be filled in: tasks and titles.
+    pub kinds: Vec<(&'static str, &'static str)>,
+    /// The payload in fields, where it is written so.
+    pub payload: Option<(Vec<Field>, Written)>,
 }
 
 /// What one binding would make of one event.

@@ -32,7 +32,7 @@ pub struct WorkspacePage {
     pub branch: String,
     /// Its folder in the repository; empty for all of it.
     pub folder: String,
-    /// By what it is read, and whether that works.
+    /// The name of the credential by which it is read.
     pub credential: Option<String>,
     /// What it has, as it was seen last.
     pub templates: Vec<TemplateRow>,

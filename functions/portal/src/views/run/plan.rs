@@ -7,7 +7,7 @@ use super::super::layout::form_token;
 use super::super::model::{JobPage, PlanDecision, PlanView, Reader, Tone};
 use super::super::parts::{ago, commit, icon, moment, nothing, tone_class};
 use super::terraform::{changes, left_out, sensitive};
-use crate::i18n::Key;
+use crate::i18n::{Key, Language};
 use crate::log_text::LogText;
 
 /// How many resources are open when the page is: those that somebody surely reads.
@@ -69,7 +69,7 @@ fn review(reader: &Reader, view: &PlanView) -> Markup {
 
 fn decision(reader: &Reader, view: &PlanView) -> Markup {
     let language = reader.language;
-    let told = |tone, symbol: &str, text: &Markup| html! { p class={ "callout " (tone_class(tone)) } role="status" { (icon(symbol)) (text) } };
+    let told = |tone, symbol: &str, text: &Markup| html! { p class={ "callout " (tone_class(tone)) } role="status" { (icon(symbol)) p { (text) } } };
     let by = |name: &Option<String>| html! { (name.as_deref().unwrap_or("–")) };
     match &view.decision {
         PlanDecision::NotAsked => html! {},
@@ -144,7 +144,7 @@ fn one_resource(reader: &Reader, resource: &ResourceChange, open: bool) -> Marku
                 code { (LogText::parse(&resource.address)) }
                 span class="quiet" {
                     (language.key(label))
-                    @if let Some(reason) = &resource.reason { " · " (reason.replace('_', " ")) }
+                    @if let Some(reason) = &resource.reason { " · " (why(language, reason)) }
                     @if resource.imported { " · " (language.t("action-imported")) }
                     @if resource.deposed { " · " (language.t("action-deposed")) }
                     @if let Some(before) = &resource.previous_address { " · " (language.rich("action-moved", &[("from", html! { code { (before) } })])) }
@@ -156,6 +156,27 @@ fn one_resource(reader: &Reader, resource: &ResourceChange, open: bool) -> Marku
             (left_out(reader, resource.attributes_left_out))
         }
     }
+}
+
+/// Why terraform does it. What a newer terraform made up is shown in its own words.
+fn why(language: Language, reason: &str) -> Markup {
+    let key = match reason {
+        "replace_because_tainted" => Key("reason-tainted"),
+        "replace_because_cannot_update" => Key("reason-cannot-update"),
+        "replace_by_request" => Key("reason-by-request"),
+        "replace_by_triggers" => Key("reason-by-triggers"),
+        "delete_because_no_resource_config" | "delete_because_no_module" => Key("reason-no-config"),
+        "delete_because_wrong_repetition"
+        | "delete_because_count_index"
+        | "delete_because_each_key" => Key("reason-no-instance"),
+        "delete_because_no_move_target" => Key("reason-no-move-target"),
+        "read_because_config_unknown" | "read_because_dependency_pending" => {
+            Key("reason-not-known-yet")
+        }
+        "read_because_check_nested" => Key("reason-of-check"),
+        other => return html! { span lang="en" { (LogText::parse(&other.replace('_', " "))) } },
+    };
+    html! { (language.key(key)) }
 }
 
 /// What is different, attribute by attribute.

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::super::model::{Reader, Tone};
 use super::super::parts::{chip, duration, icon, tone_class};
-use crate::i18n::Key;
+use crate::i18n::{Key, Language};
 use crate::log_text::LogText;
 
 pub(super) fn report(reader: &Reader, report: &Report) -> Markup {
@@ -64,11 +64,28 @@ fn one_resource(reader: &Reader, resource: &Resource) -> Markup {
         li class=(tone_class(tone)) {
             span class="step-mark" { (icon(symbol)) }
             code { (LogText::parse(&resource.address)) }
-            span class="tag" { (resource.action) }
+            span class="tag" { (deed(language, &resource.action)) }
             span class="quiet" { (language.key(label)) @if let Some(took) = took { " · " (took) } }
             @if let Some(output) = &resource.output { code class="resource-output quiet" { (LogText::parse(output)) } }
         }
     }
+}
+
+/// What terraform does to a resource, in a word.
+pub(in crate::views) fn deed(language: Language, action: &str) -> Markup {
+    let key = match action {
+        "create" => Key("deed-create"),
+        "update" => Key("deed-update"),
+        "delete" => Key("deed-delete"),
+        "replace" => Key("deed-replace"),
+        "read" => Key("deed-read"),
+        "import" => Key("deed-import"),
+        "move" => Key("deed-move"),
+        "forget" | "remove" => Key("deed-forget"),
+        "noop" | "no-op" => Key("deed-nothing"),
+        other => return html! { span lang="en" { (LogText::parse(other)) } },
+    };
+    html! { (language.key(key)) }
 }
 
 fn drift(reader: &Reader, report: &Report) -> Markup {
@@ -81,7 +98,7 @@ fn drift(reader: &Reader, report: &Report) -> Markup {
                     li class=(tone_class(Tone::Warning)) {
                         span class="step-mark" { (icon("warning")) }
                         code { (LogText::parse(&drift.address)) }
-                        span class="tag" { (drift.action) }
+                        span class="tag" { (deed(reader.language, &drift.action)) }
                     }
                 }
             }

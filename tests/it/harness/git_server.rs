@@ -11,18 +11,19 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Response, Uri};
 use testkit::Https;
 
-use crate::harness::Repository;
+use super::{Process, Repository};
 
 /// Serves all repositories of a folder, also to who pushes.
-pub(super) struct GitServer {
+pub(crate) struct GitServer {
     https: Https,
+    root: PathBuf,
 }
 
 impl GitServer {
-    pub(super) async fn serve(root: &Path) -> Self {
-        let root = root.to_owned();
+    pub(crate) async fn serve(root: &Path) -> Self {
+        let served = root.to_owned();
         let answer = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
-            let root = root.clone();
+            let root = served.clone();
             async move {
                 let asked = tokio::task::spawn_blocking(move || {
                     backend(&root, &method, &uri, &headers, &body)
@@ -32,24 +33,26 @@ impl GitServer {
         };
         Self {
             https: Https::serve(Router::new().fallback(answer)).await,
+            root: root.to_owned(),
         }
     }
 
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         self.https.authority()
     }
 
-    pub(super) fn certificate(&self) -> &Path {
+    pub(crate) fn certificate(&self) -> &Path {
         self.https.certificate()
     }
 
-    pub(super) fn url(&self, repository: &Repository) -> String {
-        let name = repository.path().file_name().expect("it has a name");
-        format!("{}/{}", self.https.url(), name.to_str().expect("text"))
+    pub(crate) fn url(&self, repository: &Repository) -> String {
+        let name = repository.path().strip_prefix(&self.root);
+        let name = name.expect("it is below the root").to_str();
+        format!("{}/{}", self.https.url(), name.expect("text"))
     }
 
     /// A clone that pushes here.
-    pub(super) fn clone_of(&self, repository: &Repository, folder: &Path) -> Clone {
+    pub(crate) fn clone_of(&self, repository: &Repository, folder: &Path) -> Clone {
         let url = self.url(repository);
         let folder_name = folder.to_str().expect("text");
         git(Path::new("/"), &["clone", "--quiet", &url, folder_name]);
@@ -60,18 +63,23 @@ impl GitServer {
 }
 
 /// Somebody's working copy.
-pub(super) struct Clone {
+pub(crate) struct Clone {
     folder: PathBuf,
 }
 
 impl Clone {
     /// Commits a page and pushes it. Returns the commit.
-    pub(super) fn push(&self, page: &str) -> String {
-        std::fs::write(self.folder.join("index.html"), page).expect("a file");
-        git(
-            &self.folder,
-            &["commit", "--quiet", "--all", "--message", "Page"],
-        );
+    pub(crate) fn push(&self, page: &str) -> String {
+        self.push_file("index.html", page)
+    }
+
+    /// Commits a file and pushes it. Returns the commit.
+    pub(crate) fn push_file(&self, path: &str, text: &str) -> String {
+        let file = self.folder.join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, text).expect("a file");
+        git(&self.folder, &["add", path]);
+        git(&self.folder, &["commit", "--quiet", "--message", path]);
         git(&self.folder, &["push", "--quiet", "origin", "HEAD:main"]);
         git(&self.folder, &["rev-parse", "HEAD"]).trim().to_owned()
     }
@@ -79,7 +87,7 @@ impl Clone {
 
 impl Repository {
     /// Has the repository tell of pushes, as a Git host does.
-    pub(super) fn post_receive(&self, url: &str, token: &str) {
+    pub(crate) fn post_receive(&self, url: &str, token: &str) {
         let name = &self.name;
         let hook = format!(
             r#"#!/usr/bin/env python3
@@ -91,19 +99,35 @@ for line in sys.stdin:
     urllib.request.urlopen(urllib.request.Request("{url}", body, headers), timeout=20).read()
 "#
         );
+        self.hook(&hook);
+    }
+
+    /// Has the repository tell of pushes as Gitea does. The secret is kept in a file beside it.
+    pub(crate) fn tell_as_gitea(&self, url: &str, secret: &str) {
+        let file = self.path().join("hook-secret");
+        std::fs::write(&file, secret).expect("a file");
+        self.hook(&format!(
+            "#!/bin/sh\nexec '{}' hook-gitea --url '{url}' --secret-file '{}' --repository '{}'\n",
+            Process::program().display(),
+            file.display(),
+            self.name
+        ));
+    }
+
+    fn hook(&self, script: &str) {
         let path = self.path().join("hooks/post-receive");
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(&path, hook).expect("a file");
+        std::fs::write(&path, script).expect("a file");
         std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("our file");
     }
 
     /// Tells of nothing any more.
-    pub(super) fn remove_post_receive(&self) {
+    pub(crate) fn remove_post_receive(&self) {
         std::fs::remove_file(self.path().join("hooks/post-receive")).expect("it was there");
     }
 
     /// Tells of a commit on `main` what the hook would have told.
-    pub(super) fn deliver_by_hand(&self, url: &str, token: &str, commit: &str) {
+    pub(crate) fn deliver_by_hand(&self, url: &str, token: &str, commit: &str) {
         self.post_receive(url, token);
         let mut child = Command::new(self.path().join("hooks/post-receive"))
             .stdin(Stdio::piped())
