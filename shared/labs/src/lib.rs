@@ -12,6 +12,7 @@ mod policy;
 mod problem;
 mod schema;
 mod topology;
+mod variables;
 pub mod yaml;
 
 pub use draw::{DRAWN_NODES_MAX, svg};

@@ -10,14 +10,14 @@ use crate::graph::{Graph, GraphEdge, GraphNode};
 use crate::policy::{self, PathKind, Policy, path_kind};
 use crate::problem::{Problem, Problems};
 use crate::topology::{LAB_NODES_MAX, TopologyError};
-use crate::yaml::{self, Node, Position, Value};
+use crate::yaml::{self, Entry, Node, Position, Value};
 
 /// Looks through a netlab topology and the files beside it.
 ///
 /// # Errors
 /// Says everything that is not allowed, with the lines.
 pub fn check(topology: &str, files: &LabFiles, policy: &Policy) -> Result<(), TopologyError> {
-    let root = yaml::parse(topology)?;
+    let root = yaml::parse(topology).map_err(|error| policy::no_yaml(topology, error))?;
     let mut problems = Problems::default();
     if !matches!(root.value, Value::Map(_)) {
         problems.push(
@@ -35,33 +35,91 @@ pub fn check(topology: &str, files: &LabFiles, policy: &Policy) -> Result<(), To
         );
     }
     policy::check_templates(&root, &mut problems);
-    let mut left = vec![&root];
-    while let Some(node) = left.pop() {
-        left.extend(node.items());
-        for entry in node.entries() {
-            check_key(&entry.key, entry.at, &entry.node, policy, &mut problems);
-            left.push(&entry.node);
-        }
-    }
+    walk(&root, &mut Vec::new(), policy, &mut problems);
     for (path, file) in files.iter() {
         check_file(path, &file.bytes, policy, &mut problems);
     }
     Ok(problems.none()?)
 }
 
-/// `clab.exec` and `clab: {exec: …}` are the same to netlab, so only the last part of a key counts.
-fn check_key(key: &str, at: Position, value: &Node, policy: &Policy, problems: &mut Problems) {
-    let last = key.rsplit('.').next().unwrap_or(key);
-    match last {
-        "exec" | "host_exec" if !policy.exec && value.value != Value::Null => problems.push(
-            at,
-            format!("`{key}` runs commands when the lab starts, which is not allowed here; ask the operator to allow exec"),
-        ),
+/// What providers and automation run or remove, below `defaults.providers` and `defaults.automation`.
+const COMMANDS: [&str; 6] = ["act_probe", "cleanup", "cmd", "probe", "start", "stop"];
+/// What matters also where it is in the middle of a key.
+const WHOLE: [&str; 4] = ["_include", "exec", "host_exec", "sources"];
+
+const NO_EXEC: &str =
+    "runs commands when the lab starts, which is not allowed here; ask the operator to allow exec";
+const NO_FILES: &str = "reads other files than those of the lab, which is not allowed";
+
+/// `clab.exec` and `clab: {exec: …}` are the same to netlab, and so are `clab.binds./etc` and `clab.binds: {/etc: …}`.
+fn walk(node: &Node, above: &mut Vec<String>, policy: &Policy, problems: &mut Problems) {
+    for item in node.items() {
+        walk(item, above, policy, problems);
+    }
+    for entry in node.entries() {
+        let outer = above.len();
+        above.extend(entry.key.split('.').map(str::to_owned));
+        check_place(above, outer, entry, policy, problems);
+        walk(&entry.node, above, policy, problems);
+        above.truncate(outer);
+    }
+}
+
+/// Looks at an entry by where it is; `outer` of these parts are those of what it is in.
+fn check_place(
+    place: &[String],
+    outer: usize,
+    entry: &Entry,
+    policy: &Policy,
+    problems: &mut Problems,
+) {
+    let (key, at) = (entry.key.as_str(), entry.at);
+    // Whether this entry is the first one that is there.
+    let enters = |path: &[&str]| {
+        let there = place.len() >= path.len() && outer < path.len();
+        there && place.iter().zip(path).all(|(part, known)| part == known)
+    };
+    if enters(&["defaults", "paths"]) {
+        problems.push(at, format!("`{key}` {NO_FILES}"));
+    }
+    if !policy.exec {
+        let of_tools = ["providers", "automation"];
+        let settings =
+            place.len() > 2 && place[0] == "defaults" && of_tools.contains(&place[1].as_str());
+        let commands = settings
+            && place[outer.max(2)..]
+                .iter()
+                .any(|part| COMMANDS.contains(&part.as_str()));
+        if commands || enters(&["tools"]) || enters(&["defaults", "tools"]) {
+            problems.push(at, format!("`{key}` {NO_EXEC}"));
+        }
+    }
+    let mut own = &place[outer..];
+    while let Some((part, more)) = own.split_first() {
+        match part.as_str() {
+            "binds" if !more.is_empty() => bind_source(&more.join("."), at, policy, problems),
+            part if more.is_empty() || WHOLE.contains(&part) => {
+                check_key(part, entry, policy, problems);
+            }
+            _ => {}
+        }
+        own = more;
+    }
+}
+
+fn check_key(part: &str, entry: &Entry, policy: &Policy, problems: &mut Problems) {
+    let (key, at, value) = (entry.key.as_str(), entry.at, &entry.node);
+    match part {
+        "exec" | "host_exec" if !policy.exec && value.value != Value::Null => {
+            problems.push(at, format!("`{key}` {NO_EXEC}"));
+        }
         "plugin" => {
             let listed = std::iter::once(value).chain(value.items());
             for name in listed.filter(|node| node.as_text().is_some()) {
                 let text = name.as_text().unwrap_or_default();
-                if text.contains(['/', '\\']) || text.contains("..") {
+                // In a test it is a call, whose arguments may be prefixes of networks.
+                let path = text.contains(['/', '\\']) && !text.contains('(');
+                if path || text.starts_with(['/', '~']) || text.contains("..") {
                     problems.push(name.at, format!("the plugin {text:?} is a path; only netlab's own plugins are used, by name"));
                 }
             }
@@ -94,16 +152,19 @@ fn check_key(key: &str, at: Position, value: &Node, policy: &Policy, problems: &
         "network-mode" if value.as_text() == Some("host") && !policy.host_network => {
             problems.push(value.at, "`network-mode: host` is not allowed here; ask the operator to allow host-network");
         }
+        // Names of kinds of devices, or netlab's settings of them.
+        "devices" if !value.items().iter().any(is_path) => {}
         "privileged" | "devices" | "cap-add" if !policy.privileged => problems.push(
             at,
             format!("`{key}` gives rights over the host, which is not allowed here; ask the operator to allow privileged"),
         ),
-        "sources" | "include" | "inventory" => problems.push(
-            at,
-            format!("`{key}` reads other files than those of the lab, which is not allowed"),
-        ),
+        "sources" | "_include" => problems.push(at, format!("`{key}` {NO_FILES}")),
         _ => {}
     }
+}
+
+fn is_path(node: &Node) -> bool {
+    node.as_text().is_none_or(|text| text.contains('/'))
 }
 
 fn bind_source(source: &str, at: Position, policy: &Policy, problems: &mut Problems) {

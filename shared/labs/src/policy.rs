@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use crate::problem::Problems;
-use crate::yaml::{Node, Position, Value};
+use crate::topology::{OUTSIDE, TopologyError};
+use crate::yaml::{Node, Position, Value, YamlError};
 
 /// What is allowed beyond the lab's own folder and containers. Nothing, unless an operator says so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -183,6 +184,7 @@ impl Policy {
         let source = without_folders_of_the_lab(source);
         match path_kind(&source) {
             PathKind::Inside(_) => {}
+            PathKind::Outside if is_whole_folder(&source) => {}
             PathKind::Host if self.host_binds => {}
             PathKind::Host => problems.push(
                 bind.at,
@@ -211,18 +213,22 @@ impl Policy {
         }
         for end in link.get("endpoints").map_or(&[][..], Node::items) {
             let name = end.as_text().and_then(|text| text.split(':').next());
-            if let Some(name @ ("host" | "mgmt-net" | "macvlan" | "vxlan" | "vxlan-stitch")) = name
-            {
+            if let Some(name) = name.filter(|name| OUTSIDE.contains(name)) {
                 problems.push(end.at, format!("a link to `{name}` {NO_NETWORK}"));
             }
         }
     }
 }
 
+/// Whether this is the lab's own folder, with everything in it.
+pub(crate) fn is_whole_folder(source: &str) -> bool {
+    matches!(source, "." | "./")
+}
+
 /// `__clabDir__` and its like stand for folders of the lab.
 pub(crate) fn without_folders_of_the_lab(source: &str) -> String {
     let mut text = source.to_owned();
-    for name in ["__clabNodeDir__", "__clabDir__"] {
+    for name in ["__clabNodeDir__", "__clabDir__", "__clabLabName__"] {
         text = text.replace(name, "clab");
     }
     text
@@ -266,16 +272,47 @@ fn check_extras(extras: &Node, problems: &mut Problems) {
     }
 }
 
+fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|open| text.contains(open))
+}
+
+fn refuse_template(text: &str, at: Position, problems: &mut Problems) {
+    let shown: String = text.chars().take(60).collect();
+    problems.push(
+        at,
+        format!("{shown:?} is a template, and templates are not evaluated"),
+    );
+}
+
+/// What is wrong with a text that is no YAML: where it is a template of YAML, that.
+pub(crate) fn no_yaml(text: &str, error: YamlError) -> TopologyError {
+    let mut problems = Problems::default();
+    if matches!(error, YamlError::Wrong { .. }) {
+        for (index, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| is_template(line))
+        {
+            let line_number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            let at = Position {
+                line: line_number,
+                column: 1,
+            };
+            refuse_template(line.trim(), at, &mut problems);
+        }
+    }
+    match problems.none() {
+        Ok(()) => error.into(),
+        Err(templates) => templates.into(),
+    }
+}
+
 /// Refuses what a template engine would evaluate: no topology is rendered here, and whoever renders it later would do it with
 /// other rights than its author has.
 pub(crate) fn check_templates(node: &Node, problems: &mut Problems) {
     let mut look = |text: &str, at: Position| {
-        if ["{{", "{%", "{#"].iter().any(|open| text.contains(open)) {
-            let shown: String = text.chars().take(60).collect();
-            problems.push(
-                at,
-                format!("{shown:?} is a template, and templates are not evaluated"),
-            );
+        if is_template(text) {
+            refuse_template(text, at, problems);
         }
     };
     let mut left = vec![node];

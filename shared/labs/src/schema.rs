@@ -5,6 +5,7 @@
 use jsonschema::Validator;
 
 use crate::problem::Problems;
+use crate::variables::with_defaults;
 use crate::yaml::{Node, Position, YamlError, parse};
 
 /// Short names of kinds, and the long ones that the schema has.
@@ -55,8 +56,9 @@ impl ClabSchema {
     /// # Errors
     /// Says each fault with its line.
     pub fn check(&self, text: &str) -> Result<(), crate::TopologyError> {
+        let text = with_defaults(text)?;
         let root: Node =
-            parse(text).map_err(|error: YamlError| crate::TopologyError::Yaml(error))?;
+            parse(&text).map_err(|error: YamlError| crate::TopologyError::Yaml(error))?;
         let mut json = root.json();
         long_kinds(&mut json);
         let mut problems = Problems::default();

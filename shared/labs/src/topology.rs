@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::policy::{self, Policy};
 use crate::problem::Problems;
+use crate::variables::with_defaults;
 use crate::yaml::{self, Entry, Node, Position, Value, YamlError};
 
 /// The most nodes of one lab.
@@ -60,6 +61,8 @@ pub struct LabNode {
     pub license: Option<Placed>,
     /// `source:target[:options]`, those it inherits first.
     pub binds: Vec<Placed>,
+    /// The paths of other files that it reads: of its environment, and what only its kind has.
+    pub beside: Vec<Placed>,
 }
 
 /// A text and where it stands.
@@ -95,7 +98,8 @@ impl Topology {
     /// # Errors
     /// Says everything that is wrong with it, with the lines.
     pub fn read(text: &str, policy: &Policy) -> Result<Self, TopologyError> {
-        let root = yaml::parse(text)?;
+        let text = with_defaults(text)?;
+        let root = yaml::parse(&text).map_err(|error| policy::no_yaml(&text, error))?;
         let mut problems = Problems::default();
         let topology = shape(&root, &mut problems);
         policy::check_templates(&root, &mut problems);
@@ -238,20 +242,35 @@ fn shape(root: &Node, problems: &mut Problems) -> Topology {
     topology
 }
 
-/// A node, after what it inherits: containerlab looks at the node, then its group, then its kind, then the defaults.
+/// A node, after what it inherits: containerlab looks at the node, then its group, then its kind, then the defaults. The kind can
+/// be the group's to say, and the group the kind's.
+/// <https://github.com/srl-labs/containerlab/blob/main/types/topology.go>
 fn lab_node(topology: &Node, entry: &Entry, problems: &mut Problems) -> LabNode {
     let own = &entry.node;
     let named = |list: &str, name: Option<&Node>| {
         let name = name.and_then(Node::as_text)?;
         topology.get(list)?.get(name)
     };
-    let group = named("groups", own.get("group"));
     let defaults = topology.get("defaults");
-    let kind = [Some(own), group, defaults]
-        .into_iter()
-        .flatten()
-        .find_map(|config| config.get("kind"));
-    let nearest_first: Vec<&Node> = [Some(own), group, named("kinds", kind), defaults]
+    let of_defaults = defaults.and_then(|defaults| defaults.get("group"));
+    let kind = [
+        Some(own),
+        named("groups", own.get("group")),
+        named("groups", of_defaults),
+        defaults,
+    ]
+    .into_iter()
+    .flatten()
+    .find_map(|config| config.get("kind"));
+    if let Some(kind) = kind.filter(|kind| kind.as_text().is_none() && kind.value != Value::Null) {
+        problems.push(kind.at, format!("`kind` is a string, not {}", kind.noun()));
+    }
+    let of_kind = named("kinds", kind);
+    let group = own
+        .get("group")
+        .or_else(|| of_kind?.get("group"))
+        .or(of_defaults);
+    let nearest_first: Vec<&Node> = [Some(own), named("groups", group), of_kind, defaults]
         .into_iter()
         .flatten()
         .collect();
@@ -285,56 +304,110 @@ fn lab_node(topology: &Node, entry: &Entry, problems: &mut Problems) -> LabNode 
             let text = bind.as_text()?.to_owned();
             Some(Placed { text, at: bind.at })
         });
+    let of_environment = nearest_first
+        .iter()
+        .filter_map(|config| config.get("env-files"));
+    let of_kinds = nearest_first
+        .iter()
+        .filter_map(|config| config.get("extras"))
+        .flat_map(Node::entries)
+        .map(|extra| &extra.node);
+    let beside = of_environment
+        .chain(of_kinds)
+        .flat_map(Node::items)
+        .filter_map(|path| {
+            let text = path.as_text()?.to_owned();
+            Some(Placed { text, at: path.at })
+        });
     LabNode {
         name: entry.key.clone(),
         at: entry.at,
         binds: binds.collect(),
+        beside: beside.collect(),
         image: text("image"),
         mgmt_ipv4: text("mgmt-ipv4").map(|placed| placed.text),
         mgmt_ipv6: text("mgmt-ipv6").map(|placed| placed.text),
         startup_config: text("startup-config"),
         license: text("license"),
-        kind: text("kind").map(|placed| placed.text),
+        kind: kind.and_then(Node::as_text).map(str::to_owned),
     }
 }
 
-/// The ends of a link in the lab: `endpoints: ["r1:eth1", "r2:eth1"]`, or each a mapping, or one `endpoint` and the outside.
+/// Types of links between two nodes, and those that end outside the lab or nowhere.
+const TWO_ENDED: [&str; 2] = ["veth", "veth-stitch"];
+const ONE_ENDED: [&str; 6] = [
+    "dummy",
+    "host",
+    "macvlan",
+    "mgmt-net",
+    "vxlan",
+    "vxlan-stitch",
+];
+/// What is no node in the short form of a link; what they need is the policy's to say.
+pub(crate) const OUTSIDE: [&str; 3] = ["host", "macvlan", "mgmt-net"];
+
+/// The ends of a link in the lab. Without a type they are `endpoints: ["r1:eth1", "r2:eth1"]`; with one, two mappings of them, or
+/// one `endpoint`.
+/// <https://github.com/srl-labs/containerlab/blob/main/schemas/clab.schema.json>
 fn link_ends(link: &Node, problems: &mut Problems) -> Vec<End> {
-    let mut ends = Vec::new();
-    let written: Vec<&Node> = match (link.get("endpoints"), link.get("endpoint")) {
-        (Some(list), _) => list.items().iter().collect(),
-        (None, Some(one)) => vec![one],
-        (None, None) => Vec::new(),
+    let kind = link.get("type");
+    let named = kind.and_then(Node::as_text).unwrap_or_default();
+    let written: &[Node] = if ONE_ENDED.contains(&named) {
+        link.get("endpoint").map_or(&[], std::slice::from_ref)
+    } else {
+        link.get("endpoints").map_or(&[], Node::items)
     };
-    if written.is_empty() || written.len() > 2 {
-        problems.push(
-            link.at,
-            "a link has one or two ends: endpoints: [\"r1:eth1\", \"r2:eth1\"]",
-        );
-        return ends;
-    }
-    for end in written {
-        let read = match &end.value {
-            Value::Text(text) => text
-                .split_once(':')
-                .filter(|(node, interface)| !node.is_empty() && !interface.is_empty()),
-            Value::Map(_) => end
-                .get("node")
-                .and_then(Node::as_text)
-                .zip(end.get("interface").and_then(Node::as_text)),
-            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::List(_) => {
-                None
+    match kind {
+        Some(kind) if ONE_ENDED.contains(&named) => {
+            if written.is_empty() {
+                problems.push(
+                    kind.at,
+                    format!("a link of the type `{named}` has one end: endpoint: {{node: r1, interface: eth1}}"),
+                );
             }
-        };
-        match read {
-            // These are no nodes; what they need is the policy's to say.
-            Some(("host" | "mgmt-net" | "macvlan" | "vxlan" | "vxlan-stitch" | "dummy", _)) => {}
+        }
+        Some(kind) if !TWO_ENDED.contains(&named) => {
+            let known = [&TWO_ENDED[..], &ONE_ENDED[..]].concat().join(", ");
+            problems.push(
+                kind.at,
+                format!("a link has no type `{named}`; it is one of {known}"),
+            );
+        }
+        Some(_) | None => {
+            if written.len() != 2 {
+                problems.push(
+                    link.at,
+                    "a link has two ends: endpoints: [\"r1:eth1\", \"r2:eth1\"]",
+                );
+            }
+        }
+    }
+    let mut ends = Vec::new();
+    for end in written {
+        match end_of(end) {
+            Some((node, _)) if kind.is_none() && OUTSIDE.contains(&node) => {}
             Some((node, interface)) => ends.push(End {
                 node: node.to_owned(),
                 interface: interface.to_owned(),
             }),
-            None => problems.push(end.at, "an end of a link is \"node:interface\""),
+            None => problems.push(
+                end.at,
+                "an end of a link is \"node:interface\", or {node: …, interface: …}",
+            ),
         }
     }
     ends
+}
+
+fn end_of(end: &Node) -> Option<(&str, &str)> {
+    match &end.value {
+        Value::Text(text) => text
+            .split_once(':')
+            .filter(|(node, interface)| !node.is_empty() && !interface.is_empty()),
+        Value::Map(_) => end
+            .get("node")
+            .and_then(Node::as_text)
+            .zip(end.get("interface").and_then(Node::as_text)),
+        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::List(_) => None,
+    }
 }

@@ -51,6 +51,14 @@ fn what_reaches_out_of_the_lab_is_refused_with_its_line() {
             "out of the lab's folder",
         ),
         ("      env: {A: \"{{ ''.__class__ }}\"}", "template"),
+        // What starts the lab would put the default in.
+        ("      network-mode: ${MODE:=host}", "host-network"),
+        ("      network-mode: h${O:-o}${S=${T:-st}}", "host-network"),
+        (
+            "      binds: [\"${DIR-/etc}/shadow:/mnt\"]",
+            "file of the host",
+        ),
+        ("      env: {A: \"${B%%x}\"}", "a variable is"),
     ] {
         let error = refused(&with_node(lines));
         assert!(
@@ -70,6 +78,53 @@ fn what_reaches_out_of_the_lab_is_refused_with_its_line() {
         "{}",
         refused(linked)
     );
+}
+
+#[test]
+fn a_template_of_a_topology_is_called_one() {
+    let error = refused(
+        "name: lab\ntopology:\n  nodes:\n{{- range $i := seq 1 3 }}\n    r{{ $i }}:\n{{- end }}\n",
+    );
+    assert!(
+        error.starts_with("line 4: \"{{- range $i := seq 1 3 }}\" is a template"),
+        "{error}"
+    );
+    assert!(!refused("name: [\n").contains("template"));
+}
+
+#[test]
+fn a_link_that_containerlab_would_not_read_is_refused_with_its_line() {
+    for (link, says) in [
+        ("endpoints: [\"r1:eth1\"]", "a link has two ends"),
+        (
+            "type: veth\n    endpoint: {node: r1, interface: eth1}",
+            "a link has two ends",
+        ),
+        (
+            "type: dummy\n    endpoints: [\"r1:eth1\", \"r1:eth2\"]",
+            "has one end",
+        ),
+        (
+            "type: tunnel\n    endpoint: {node: r1, interface: eth1}",
+            "no type `tunnel`",
+        ),
+        (
+            "endpoints: [\"r1:eth1\", \"r9:eth1\"]",
+            "no node of the lab",
+        ),
+        (
+            "endpoints: [\"r1:eth1\", \"dummy:eth1\"]",
+            "no node of the lab",
+        ),
+        ("endpoints: [\"r1:eth1\", \"r1\"]", "an end of a link"),
+    ] {
+        let node = "name: lab\ntopology:\n  nodes:\n    r1: {kind: linux}\n";
+        let error = refused(&format!("{node}  links:\n  - {link}\n"));
+        assert!(
+            error.starts_with("line ") && error.contains(says),
+            "{link}: {error}"
+        );
+    }
 }
 
 #[test]
@@ -183,8 +238,53 @@ fn a_netlab_topology_is_looked_through_before_netlab_sees_it() {
         ),
         ("name: \"{{ ''.__class__ }}\"\n", "line 1:"),
         (
-            "defaults.sources.list: [/etc]\ninclude: [x]\n",
-            "line 2: `include`",
+            "nodes:\n  r1:\n    clab:\n      devices: [/dev/kvm]\n",
+            "line 4: `devices` gives rights",
+        ),
+        (
+            "nodes:\n{% for n in x %}\n- {{ n }}\n{% endfor %}\n",
+            "line 2: \"{% for n in x %}\" is a template",
+        ),
+        (
+            "defaults.sources.list: [/etc]\n",
+            "line 1: `defaults.sources.list` reads",
+        ),
+        (
+            "defaults:\n  sources: {extra: [/etc/x.yml]}\n",
+            "line 2: `sources` reads",
+        ),
+        (
+            "nodes:\n  _include: [/etc/passwd]\n",
+            "line 2: `_include` reads",
+        ),
+        (
+            "nodes._include: [/etc/passwd]\n",
+            "line 1: `nodes._include` reads",
+        ),
+        (
+            "defaults.paths.custom.dirs: [/etc]\n",
+            "line 1: `defaults.paths.custom.dirs` reads",
+        ),
+        (
+            "defaults:\n  paths: {plugin: [/tmp]}\n",
+            "line 2: `paths` reads",
+        ),
+        (
+            "nodes:\n  r1.clab.binds./etc: /mnt\n",
+            "line 2: the bind of \"/etc\"",
+        ),
+        (
+            "defaults.providers.clab.start: reboot\n",
+            "line 1: `defaults.providers.clab.start` runs",
+        ),
+        (
+            "defaults:\n  providers:\n    clab:\n      probe: [{cmd: id}]\n",
+            "line 4: `probe` runs",
+        ),
+        ("tools: {x: {up: id}}\n", "line 1: `tools` runs"),
+        (
+            "defaults.tools.graphite.docker.up: id\n",
+            "line 1: `defaults.tools.graphite.docker.up` runs",
         ),
     ] {
         let error = labs::netlab::check(text, &none, &policy)
@@ -192,12 +292,18 @@ fn a_netlab_topology_is_looked_through_before_netlab_sees_it() {
             .to_string();
         assert!(error.contains(says), "{text}: {error}");
     }
-    labs::netlab::check(
+    for text in [
         "provider: clab\nnodes: [r1, r2]\nlinks: [r1-r2]\n",
-        &none,
-        &policy,
-    )
-    .unwrap();
+        // Settings of devices are no devices of the host.
+        "defaults:\n  devices:\n    frr: {clab.image: \"frr:1\"}\nnodes: [r1]\n",
+        "defaults.providers.clab.lab_prefix: \"\"\nnodes: [r1]\n",
+        "validate: {p: {devices: [frr, eos]}}\nnodes: [r1]\n",
+        // A part of a topology by its name, and a test of it.
+        "components: {tor: {module: [ospf]}}\nnodes: {l1: {include: tor}}\n",
+        "validate: {p: {plugin: \"bgp_prefix('172.42.42.0/24')\"}}\nnodes: [r1]\n",
+    ] {
+        labs::netlab::check(text, &none, &policy).unwrap();
+    }
     let mut files = LabFiles::default();
     let template = LabFile {
         bytes: b"ok\n{{ ''.__class__.__mro__ }}\n".to_vec(),

@@ -268,6 +268,117 @@ fn a_file_that_is_not_there_is_named_with_its_line() {
 }
 
 #[test]
+fn a_group_is_also_the_kinds_or_the_defaults_to_say() {
+    let lab = |inner: &str| {
+        let text = format!("name: x\ntopology:\n{inner}  nodes:\n    r1:\n    r2: {{kind: srl}}\n");
+        let nodes = read(&text).nodes;
+        let told = |node: &labs::LabNode| {
+            let image = node.image.as_ref().map(|image| image.text.clone());
+            (
+                node.kind.clone().unwrap_or_default(),
+                image.unwrap_or_default(),
+            )
+        };
+        [told(&nodes[0]), told(&nodes[1])]
+    };
+    let pair = |kind: &str, image: &str| (kind.to_owned(), image.to_owned());
+    let by_defaults =
+        "  defaults: {group: edge}\n  groups:\n    edge: {kind: linux, image: \"a:1\"}\n";
+    assert_eq!(lab(by_defaults), [pair("linux", "a:1"), pair("srl", "a:1")]);
+    let by_kind = "  defaults: {kind: linux}\n  kinds:\n    srl: {group: edge, image: \"b:1\"}\n  groups:\n    edge: {image: \"${IMAGE:=a}:1\"}\n";
+    assert_eq!(lab(by_kind), [pair("linux", ""), pair("srl", "a:1")]);
+}
+
+#[test]
+fn files_are_found_where_containerlab_and_clabernetes_look_for_them() {
+    let text = r#"name: x
+topology:
+  defaults:
+    env-files: [./common.env]
+  nodes:
+    r1:
+      kind: ceos
+      image: ceos:1
+      startup-config: configs/__clabNodeName__.cfg
+      extras: {ceos-copy-to-flash: [flash/boot.txt]}
+      binds:
+      - __clabDir__/hosts:/etc/hosts
+      - __clabNodeDir__/conf:/conf:ro
+      - __clabDir__/topology-data.json:/lab.json
+      - __clabLabName__/motd:/etc/motd
+    r2:
+      kind: linux
+      image: alpine:3
+      binds: [".:/lab"]
+"#;
+    let mut files = LabFiles::default();
+    for path in [
+        "clab-x/motd",
+        "clab-x/r1/conf",
+        "common.env",
+        "configs/r1.cfg",
+        "flash/boot.txt",
+        "hosts",
+    ] {
+        files.add(path, file("x")).unwrap();
+    }
+    let lab = read(text);
+    let made = Objects::new(&lab, &files, ApiFlavor::C9sRun, &LabSettings::default()).unwrap();
+    let mounts = made.topology["spec"]["deployment"]["filesFromConfigMap"]["r1"].as_array();
+    let mounted: Vec<&str> = mounts
+        .unwrap()
+        .iter()
+        .map(|mount| mount["filePath"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        mounted,
+        [
+            "clab-x/motd",
+            "clab-x/r1/conf",
+            "common.env",
+            "configs/r1.cfg",
+            "flash/boot.txt",
+            "hosts",
+        ]
+    );
+    let definition = made.topology["spec"]["definition"]["containerlab"].as_str();
+    let again = read(definition.unwrap());
+    let binds: Vec<&str> = again.nodes[0]
+        .binds
+        .iter()
+        .map(|it| it.text.as_str())
+        .collect();
+    assert_eq!(
+        binds,
+        [
+            "hosts:/etc/hosts",
+            "clab-x/r1/conf:/conf:ro",
+            // containerlab writes it when the lab starts.
+            "__clabDir__/topology-data.json:/lab.json",
+            "clab-x/motd:/etc/motd",
+        ]
+    );
+    // The folder with everything in it.
+    assert_eq!(again.nodes[1].binds[0].text, ".:/lab");
+    let of_the_other = &made.topology["spec"]["deployment"]["filesFromConfigMap"]["r2"];
+    assert_eq!(of_the_other.as_array().unwrap().len(), 6);
+    let lacking = Objects::new(
+        &lab,
+        &LabFiles::default(),
+        ApiFlavor::C9sRun,
+        &LabSettings::default(),
+    );
+    let said = lacking.unwrap_err().to_string();
+    for missing in [
+        "line 4: a file of node r1",
+        "\"clab-x/hosts\"",
+        "\"flash/boot.txt\"",
+    ] {
+        assert!(said.contains(missing), "{missing}: {said}");
+    }
+}
+
+#[test]
 fn long_names_are_cut_and_stay_apart() {
     let long = "a".repeat(100);
     let text = format!(

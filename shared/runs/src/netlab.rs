@@ -191,7 +191,9 @@ fn check_set(set: &str) -> Result<(), &'static str> {
         "startup-config",
         "license",
         "sources",
-        "include",
+        "_include",
+        "paths",
+        "providers",
         "tools",
     ];
     if name == "name" || name.split('.').any(|part| refused.contains(&part)) {
@@ -283,6 +285,9 @@ mod tests {
             "a={{ 7 }}",
             "a=../x",
             "plugin=x",
+            "nodes._include=x",
+            "defaults.paths.plugin=x",
+            "defaults.providers.clab.start=id",
         ] {
             assert!(
                 problem(|it| it["set"] = json!([set])).starts_with("set.0: "),

@@ -5,13 +5,20 @@ use std::collections::BTreeMap;
 use super::ObjectsError;
 use crate::files::{LabFile, LabFiles};
 use crate::names::Names;
-use crate::policy::{PathKind, path_kind};
+use crate::policy::{PathKind, is_whole_folder, path_kind};
 use crate::problem::Problems;
 use crate::topology::{LabNode, Placed, Topology};
 use crate::yaml::{Entry, Node, Position, Value};
 
 /// Where a startup configuration is put that was written into the topology itself. Long texts do not belong into the Topology.
 const INLINE_STARTUP: &str = "clabernetes/startup-config";
+
+/// What containerlab writes into the lab's folder by itself when the lab starts.
+const MADE_BY_CONTAINERLAB: [&str; 3] = [
+    "__clabDir__/.tls",
+    "__clabDir__/ansible-inventory.yml",
+    "__clabDir__/topology-data.json",
+];
 
 pub(super) struct Definition {
     /// As YAML.
@@ -111,6 +118,10 @@ impl Gather<'_> {
             .license
             .as_ref()
             .map(|it| self.file("license", it));
+        // These stay where they are written.
+        for beside in &self.node.beside {
+            self.file("a file", beside);
+        }
         drop_file_keys(config);
         if config.value == Value::Null {
             config.value = Value::Map(Vec::new());
@@ -148,8 +159,17 @@ impl Gather<'_> {
         let Some((source, rest)) = bind.text.split_once(':') else {
             return bind.text.clone();
         };
-        let source = self.expand(source);
-        let PathKind::Inside(path) = path_kind(&source) else {
+        if MADE_BY_CONTAINERLAB.contains(&source) && self.locate(source).is_none() {
+            return bind.text.clone();
+        }
+        if is_whole_folder(source) {
+            let all = self.files.iter();
+            self.own
+                .extend(all.map(|(path, file)| (path.to_owned(), file.clone())));
+            return bind.text.clone();
+        }
+        let path = self.path(source);
+        let PathKind::Inside(path) = path_kind(&path) else {
             return bind.text.clone(); // Of the host, which the policy allowed.
         };
         self.take("the bind", &path, bind.at);
@@ -170,7 +190,7 @@ impl Gather<'_> {
     }
 
     fn file(&mut self, what: &str, placed: &Placed) -> String {
-        let path = self.expand(&placed.text);
+        let path = self.path(&placed.text);
         let PathKind::Inside(path) = path_kind(&path) else {
             self.problems.push(
                 placed.at,
@@ -182,12 +202,42 @@ impl Gather<'_> {
         path
     }
 
+    /// Where a path of the topology leads: to what is there, or else to where containerlab would look.
+    fn path(&self, written: &str) -> String {
+        let found = self.locate(written);
+        found.unwrap_or_else(|| {
+            let folder = self.folder();
+            let of_node = format!("{folder}/{}", self.node.name);
+            self.expand(written, &folder, &of_node)
+        })
+    }
+
+    fn locate(&self, written: &str) -> Option<String> {
+        let folder = self.folder();
+        let of_node = format!("{folder}/{}", self.node.name);
+        // Before its first start a lab has no such folder: clabernetes' own converter takes the topology's for it.
+        [(folder.as_str(), of_node.as_str()), (".", &self.node.name)]
+            .into_iter()
+            .find_map(|(folder, of_node)| {
+                let PathKind::Inside(path) = path_kind(&self.expand(written, folder, of_node))
+                else {
+                    return None;
+                };
+                let found = self.files.at_or_below(&path).next().is_some();
+                found.then_some(path)
+            })
+    }
+
+    fn folder(&self) -> String {
+        format!("clab-{}", self.topology.name)
+    }
+
     /// The names that containerlab replaces in paths.
-    fn expand(&self, path: &str) -> String {
-        let folder = format!("clab-{}", self.topology.name);
-        path.replace("__clabNodeDir__", &format!("{folder}/{}", self.node.name))
+    fn expand(&self, path: &str, folder: &str, of_node: &str) -> String {
+        path.replace("__clabNodeDir__", of_node)
             .replace("__clabNodeName__", &self.node.name)
-            .replace("__clabDir__", &folder)
+            .replace("__clabLabName__", &self.folder())
+            .replace("__clabDir__", folder)
     }
 
     fn take(&mut self, what: &str, path: &str, at: Position) {
