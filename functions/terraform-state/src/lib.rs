@@ -9,6 +9,7 @@
 //! | `GET` | 200 with the state; 404 when there is none |
 //! | `LOCK` | 200; 423 with the holder's lock |
 //! | `UNLOCK` | 200, also when nobody holds it; 409 with the holder's lock |
+//! | `UNLOCK` without a lock | `terraform force-unlock`: 200, on record; only for a person |
 //! | `POST ?ID=<lock>` | 200; 423 with the holder's lock when it was sent without one |
 //! | `DELETE` | 200: there is no current version any more, the history stays; 423 with the holder's lock |
 //!
@@ -191,7 +192,7 @@ async fn read(ctx: &Ctx, caller: &Caller<'_>) -> Result<Response, Refusal> {
 }
 
 async fn lock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, Refusal> {
-    let info = lock_info(body).await?;
+    let info = lock_info(&whole(body, LOCK_BYTES_MAX).await?)?;
     let answer = patient(|| ctx.store().lock_terraform_state(caller, &info)).await?;
     match answer {
         LockAnswer::Done => {
@@ -210,7 +211,11 @@ async fn lock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, Re
 }
 
 async fn unlock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, Refusal> {
-    let info = lock_info(body).await?;
+    let body = whole(body, LOCK_BYTES_MAX).await?;
+    if body.is_empty() {
+        return force_unlock(ctx, caller).await;
+    }
+    let info = lock_info(&body)?;
     let answer = patient(|| ctx.store().unlock_terraform_state(caller, &info.id)).await?;
     match answer {
         LockAnswer::Done => Ok(StatusCode::OK.into_response()),
@@ -218,6 +223,24 @@ async fn unlock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, 
         LockAnswer::Ended => Err(Refusal::Ended),
         LockAnswer::Full => Err(Refusal::Full),
     }
+}
+
+/// Terraform's client remembers the lock that it took, and `force-unlock` took none: it sends nothing.
+/// <https://github.com/hashicorp/terraform/blob/main/internal/backend/remote-state/http/client.go>
+async fn force_unlock(ctx: &Ctx, caller: &Caller<'_>) -> Result<Response, Refusal> {
+    if caller.run.is_some() {
+        return Err(Refusal::Forbidden(
+            "a run gives back the lock that it took, and names it; an admin may take away another one".to_owned(),
+        ));
+    }
+    let held = patient(|| ctx.store().force_unlock_terraform_state(caller)).await?;
+    tracing::info!(
+        terraform.state = caller.state,
+        held,
+        by = caller.by,
+        "a state was unlocked by force"
+    );
+    Ok(StatusCode::OK.into_response())
 }
 
 async fn write(
@@ -281,9 +304,8 @@ fn keyring(ctx: &Ctx) -> Result<&store::Keyring, Refusal> {
     })
 }
 
-async fn lock_info(body: Body) -> Result<LockInfo, Refusal> {
-    let body = whole(body, LOCK_BYTES_MAX).await?;
-    serde_json::from_slice::<LockInfo>(&body)
+fn lock_info(body: &[u8]) -> Result<LockInfo, Refusal> {
+    serde_json::from_slice::<LockInfo>(body)
         .map_err(|error| {
             Refusal::Bad(format!("the lock is not one that terraform sends: {error}"))
         })?

@@ -319,6 +319,41 @@ async fn one_holds_the_lock_and_the_others_are_told_who() {
 }
 
 #[tokio::test]
+async fn an_admin_takes_a_lock_by_force_and_that_is_on_record() {
+    let world = world().await;
+    let (first, second) = (world.run().await, world.run().await);
+    let (first, second) = (world.password(first, false), world.password(second, false));
+    let admin = world.person(model::Role::Admin).await;
+    assert_eq!(world.lock(&first, "one").await.0, 200);
+    // What `terraform force-unlock` sends to an http backend: nothing.
+    let force = |user: &'static str, password: String| {
+        let world = &world;
+        let path = match user {
+            "token" => "/acme/net".to_owned(),
+            _ => world.path(),
+        };
+        async move {
+            let nothing = String::new();
+            world
+                .ask("UNLOCK", &path, user, &password, &[], nothing)
+                .await
+                .0
+        }
+    };
+    assert_eq!(force("run", second.clone()).await, 403);
+    assert_eq!(force("run", first).await, 403);
+    assert_eq!(world.lock(&second, "two").await.0, 423);
+    assert_eq!(world.deeds().await, Vec::<String>::new());
+    assert_eq!(force("token", admin.clone()).await, 200);
+    assert_eq!(world.deeds().await, ["force_unlock_state"]);
+    assert_eq!(world.lock(&second, "two").await.0, 200);
+    assert_eq!(force("token", admin.clone()).await, 200);
+    // Nobody holds it any more: nothing was taken.
+    assert_eq!(force("token", admin).await, 200);
+    assert_eq!(world.deeds().await.len(), 2);
+}
+
+#[tokio::test]
 async fn what_a_run_sends_after_its_end_is_kept_and_does_not_count() {
     let world = world().await;
     let hold = world.run().await;

@@ -408,6 +408,24 @@ impl Store {
         }
     }
 
+    /// Takes a state's lock from whoever holds it, for a person, on record. False when nobody held it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn force_unlock_terraform_state(
+        &self,
+        caller: &Caller<'_>,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar!(
+            r#"select switchyard.force_unlock_terraform_state($1, $2, $3) as "held!""#,
+            caller.tenant.uuid(),
+            caller.state,
+            caller.by
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
+    }
+
     /// Puts on record that a person read a whole state with their own terraform.
     ///
     /// # Errors

@@ -99,8 +99,10 @@ struct File {
     version: u64,
     #[serde(default)]
     terraform_version: Option<String>,
-    serial: u64,
-    lineage: String,
+    #[serde(default)]
+    serial: Option<u64>,
+    #[serde(default)]
+    lineage: Option<String>,
     #[serde(default)]
     outputs: BTreeMap<String, FileOutput>,
     #[serde(default)]
@@ -192,13 +194,19 @@ impl File {
                 why: "its version is not 4",
             });
         }
+        if file.serial.is_none() || file.lineage.is_none() {
+            return Err(Error::NotTerraform {
+                what: "the state",
+                why: "it has no serial, or no lineage",
+            });
+        }
         Ok(file)
     }
 
     fn head(&self) -> StateHead {
         StateHead {
-            serial: self.serial,
-            lineage: cut(&self.lineage, TEXT_BYTES_MAX),
+            serial: self.serial.unwrap_or_default(),
+            lineage: cut(self.lineage.as_deref().unwrap_or_default(), TEXT_BYTES_MAX),
             terraform_version: self
                 .terraform_version
                 .as_deref()

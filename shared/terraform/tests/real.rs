@@ -371,3 +371,21 @@ fn the_terraform_of_this_machine_is_understood() {
     let (_, shown) = terraform(folder.path(), &["show", "-json", "q"]).unwrap();
     assert!(!masked_plan(shown.as_bytes()).unwrap().1);
 }
+
+#[test]
+fn a_state_of_another_version_is_called_that() {
+    for (state, why) in [
+        (r#"{"version": 1, "modules": []}"#, "its version is not 4"),
+        (
+            r#"{"version": 3, "serial": 1, "lineage": "a", "modules": []}"#,
+            "its version is not 4",
+        ),
+        (
+            r#"{"version": 4, "serial": 1}"#,
+            "it has no serial, or no lineage",
+        ),
+    ] {
+        let error = StateHead::read(state.as_bytes()).unwrap_err().to_string();
+        assert!(error.ends_with(why), "{state}: {error}");
+    }
+}

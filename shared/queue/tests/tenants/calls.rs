@@ -167,6 +167,11 @@ pub(crate) const CALLS: &[Call] = &[
     for_all(SYSTEM, "finish_rollback", "as finish_deploy; a revision to go back to is in its own tests"),
     for_all(SYSTEM, "fire_next_tick", BY_ROW),
     for_all(SYSTEM, "fire_schedule", BY_ROW),
+    writes(
+        SYSTEM,
+        "force_unlock_terraform_state",
+        "select switchyard.force_unlock_terraform_state({tenant}, 'of-a', 'a person')",
+    ),
     for_all(SYSTEM, "forget_artifacts", "retention is the installation's"),
     for_all(SYSTEM, "forget_deeds", INSTALLATION),
     for_all(SYSTEM, "forget_deliveries", CLOCK),
