@@ -24,13 +24,14 @@ struct Project {
     key: Name<255>,
 }
 
-/// Versions before 6 send none.
+/// Versions before 6 send none, and hooks of many versions a list with nothing in it but `null`.
+/// <https://jira.atlassian.com/browse/BSERV-10279>
 #[derive(Debug, Default, Deserialize)]
 struct Links {
     #[serde(default)]
-    clone: Vec<Link>,
+    clone: Vec<Option<Link>>,
     #[serde(rename = "self", default)]
-    pages: Vec<Link>,
+    pages: Vec<Option<Link>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,7 +41,8 @@ struct Link {
 
 impl Links {
     fn page(&self) -> Option<Name<2_048>> {
-        self.pages.first().map(|link| link.href.clone())
+        let page = self.pages.iter().flatten().next();
+        page.map(|link| link.href.clone())
     }
 }
 
@@ -54,7 +56,13 @@ impl Repository {
         Ok(Place {
             path: self.path()?,
             html_url: self.links.page(),
-            clone_urls: self.links.clone.into_iter().map(|link| link.href).collect(),
+            clone_urls: self
+                .links
+                .clone
+                .into_iter()
+                .flatten()
+                .map(|link| link.href)
+                .collect(),
             default_branch: None,
         }
         .normalised())
@@ -70,10 +78,18 @@ impl Repository {
     }
 }
 
-/// Who did it.
+/// Who did it. The slug is what its URLs and its API call them; the name may have capitals and other letters.
 #[derive(Debug, Deserialize)]
 struct Actor {
+    slug: Option<Name<255>>,
     name: Name<255>,
+}
+
+impl Actor {
+    fn login(self) -> Name<255> {
+        let slug = self.slug.filter(|slug| !slug.as_str().is_empty());
+        slug.unwrap_or(self.name)
+    }
 }
 
 /// A `repo:refs_changed`: one change for each reference.
@@ -120,7 +136,7 @@ impl PushPayload {
         let repository = self.repository.normalised()?;
         let pusher = self
             .actor
-            .map(|actor| Pusher::login(actor.name))
+            .map(|actor| Pusher::login(actor.login()))
             .unwrap_or_default();
         let several = self.changes.len() > 1;
         let commits: Vec<Commit> = self
@@ -232,7 +248,7 @@ impl ChangePayload {
             skip_asked: it.title.skip_asked(),
             title: it.title.line().to_owned(),
             html_url: it.links.page().and_then(Name::filled),
-            actor: self.actor.and_then(|actor| actor.name.filled()),
+            actor: self.actor.and_then(|actor| actor.login().filled()),
             actor_name: None,
         })]))
     }

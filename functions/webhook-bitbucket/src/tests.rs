@@ -45,6 +45,34 @@ mod of_data_center {
     webhook::conformance!(Bitbucket, DATA_CENTER, "testdata/data_center");
 }
 
+#[test]
+fn links_that_are_null_and_a_name_that_is_no_slug_are_read() {
+    let recorded = include_str!("../testdata/data_center/pr__reviewer__approved.reviewer.json");
+    let mut payload: serde_json::Value = serde_json::from_str(recorded).expect("a fixture");
+    let nothing = json!({"self": [null]});
+    payload["actor"]["name"] = "Ann".into();
+    for place in [
+        "/pullRequest",
+        "/pullRequest/fromRef/repository",
+        "/pullRequest/toRef/repository",
+    ] {
+        payload.pointer_mut(place).expect("it is there")["links"] = nothing.clone();
+    }
+    let event = "pr__reviewer__approved";
+    let text = payload.to_string();
+    let parsed = conformance::parse::<Bitbucket>(DATA_CENTER, event, text.as_bytes());
+    let Ok(Parsed::Events(events)) = parsed else {
+        panic!("{parsed:?}");
+    };
+    let [webhook::Normalised::Changed(change)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(change.actor.as_deref(), Some("ann"));
+    assert_eq!(change.html_url, None);
+    assert_eq!(change.repository.path, "TEAM/site");
+    assert!(change.from_fork);
+}
+
 fn labels(dialect: Dialect, event: &str) -> Labels {
     let headers = conformance::signed(dialect, event, b"{}");
     let delivery = Delivery::new(headers, "{}".into(), RECEIVED_AT);

@@ -13,8 +13,8 @@ use model::git::RefAction;
 use webhook::{BadSignature, Delivery, ParseError, Parsed, Raw, Secrets, Vendor, Verified, Which};
 
 use crate::payload::{
-    ChangePayload, GogsChangePayload, OtherPayload, PackagePayload, PushPayload, RefPayload,
-    ReleasePayload,
+    ChangePayload, CommentPayload, GogsChangePayload, OtherPayload, PackagePayload, PushPayload,
+    RefPayload, ReleasePayload,
 };
 
 /// `POST /<trigger>`.
@@ -49,19 +49,20 @@ impl Vendor for Gitea {
             "push" => delivery.json::<PushPayload>()?.normalised(vendor),
             "create" => {
                 let created = delivery.json::<RefPayload>()?;
-                Ok(created.normalised(vendor, RefAction::Created))
+                created.normalised(vendor, RefAction::Created)
             }
             "delete" => {
                 let deleted = delivery.json::<RefPayload>()?;
-                Ok(deleted.normalised(vendor, RefAction::Deleted))
+                deleted.normalised(vendor, RefAction::Deleted)
             }
             "pull_request" if vendor == model::Vendor::Gogs => {
                 Ok(delivery.json::<GogsChangePayload>()?.normalised())
             }
             "pull_request" => delivery.json::<ChangePayload>()?.normalised(vendor),
-            "pull_request_approved" | "pull_request_rejected" | "pull_request_comment" => {
+            "pull_request_approved" | "pull_request_rejected" => {
                 delivery.json::<ChangePayload>()?.reviewed(vendor)
             }
+            "pull_request_comment" => delivery.json::<CommentPayload>()?.normalised(vendor),
             "release" => Ok(delivery.json::<ReleasePayload>()?.normalised(vendor)),
             "package" => delivery.json::<PackagePayload>()?.normalised(vendor),
             event => {

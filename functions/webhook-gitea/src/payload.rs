@@ -11,7 +11,7 @@ use serde::Deserialize;
 use webhook::Name;
 use webhook::git::Word;
 
-pub(crate) use change::{ChangePayload, GogsChangePayload};
+pub(crate) use change::{ChangePayload, CommentPayload, GogsChangePayload};
 pub(crate) use package::PackagePayload;
 pub(crate) use push::PushPayload;
 pub(crate) use refs::RefPayload;
@@ -32,6 +32,10 @@ impl User {
 /// An event that nothing here acts on: it must still be one of these senders', whose actions are words.
 #[derive(Debug, Deserialize)]
 pub(crate) struct OtherPayload {
-    #[serde(rename = "action")]
+    #[serde(
+        rename = "action",
+        default,
+        deserialize_with = "webhook::git::word_if_filled"
+    )]
     _action: Option<Word>,
 }

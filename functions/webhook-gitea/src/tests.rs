@@ -135,6 +135,70 @@ fn no_list_of_commits_is_an_empty_one() {
     assert_eq!(changed_paths(&none), unknown("the push lists no commits"));
 }
 
+fn read(dialect: Dialect, event: &str, payload: &Value) -> Parsed {
+    let text = payload.to_string();
+    conformance::parse::<Gitea>(dialect, event, text.as_bytes()).expect("it is read")
+}
+
+#[test]
+fn a_tag_of_gogs_is_told_also_without_its_commit() {
+    let tag = include_str!("../testdata/gogs/create.tag.json");
+    let mut tag: Value = serde_json::from_str(tag).expect("a fixture");
+    for sha in [json!(""), Value::Null] {
+        tag["sha"] = sha;
+        let Parsed::Events(events) = read(GOGS, "create", &tag) else {
+            panic!("it is an event");
+        };
+        let [Normalised::Tagged(told)] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert!(told.head_unknown);
+        assert_eq!(told.action(), RefAction::Created);
+        // Of Gitea a push tells the same.
+        let Parsed::Events(events) = read(GITEA, "create", &tag) else {
+            panic!("it is an event");
+        };
+        let [Normalised::Tagged(told)] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert!(!told.head_unknown && told.announced.is_some());
+    }
+    tag["sha"] = json!("main");
+    let bad = conformance::parse::<Gitea>(GOGS, "create", tag.to_string().as_bytes());
+    assert!(bad.expect_err("no commit").to_string().contains("sha"));
+}
+
+#[test]
+fn what_does_not_say_what_happened_is_ignored() {
+    let release = include_str!("../testdata/gogs/release.published.json");
+    let mut release: Value = serde_json::from_str(release).expect("a fixture");
+    release.as_object_mut().expect("an object").remove("action");
+    assert!(matches!(
+        read(GOGS, "release", &release),
+        Parsed::Ignored { .. }
+    ));
+}
+
+#[test]
+fn a_remark_below_a_pull_request_is_no_review() {
+    let review = include_str!("../testdata/gitea/pull_request_approved.reviewed.json");
+    let mut comment: Value = serde_json::from_str(review).expect("a fixture");
+    let event = "pull_request_comment";
+    assert!(matches!(read(GITEA, event, &comment), Parsed::Events(_)));
+    comment
+        .as_object_mut()
+        .expect("an object")
+        .remove("pull_request");
+    let text = comment.to_string();
+    let neither = conformance::parse::<Gitea>(GITEA, event, text.as_bytes());
+    assert!(neither.is_err());
+    comment["issue"] = json!({"number": 7});
+    assert!(matches!(
+        read(GITEA, event, &comment),
+        Parsed::Ignored { .. }
+    ));
+}
+
 #[test]
 fn the_body_of_github_is_refused() {
     let mut github = push();

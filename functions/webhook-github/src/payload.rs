@@ -33,6 +33,10 @@ impl Sender {
 /// An event that nothing here acts on: it must still be one of GitHub's, whose actions are words.
 #[derive(Debug, Deserialize)]
 pub(crate) struct OtherPayload {
-    #[serde(rename = "action")]
+    #[serde(
+        rename = "action",
+        default,
+        deserialize_with = "webhook::git::word_if_filled"
+    )]
     _action: Option<Word>,
 }

@@ -284,8 +284,8 @@ pub struct GitTagged {
     /// Whether the sender names no commit: `after` is nothing, and the tag is there all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub head_unknown: bool,
-    /// Set where a hook tells of the tag in so many words and a push tells the same: GitHub's and Gitea's `create` and
-    /// `delete`. Nothing starts from it, because one action starts things once.
+    /// Set where a hook tells of the tag in so many words. Mostly a push tells the same, as with GitHub's and Gitea's `create`
+    /// and `delete`: then nothing starts from it, because one action starts things once. Where the head is unknown, no push does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<RefAction>,
     /// Who pushed.
@@ -300,11 +300,11 @@ impl GitTagged {
     /// What happened to the tag.
     #[must_use]
     pub fn action(&self) -> RefAction {
-        if self.head_unknown {
-            return RefAction::Moved;
+        match self.announced {
+            Some(announced) => announced,
+            None if self.head_unknown => RefAction::Moved,
+            None => RefAction::between(self.before.as_ref(), self.after.as_ref()),
         }
-        self.announced
-            .unwrap_or_else(|| RefAction::between(self.before.as_ref(), self.after.as_ref()))
     }
 }
 
@@ -557,7 +557,11 @@ mod tests {
         assert_eq!(tagged.action(), RefAction::Deleted);
         tagged.announced = Some(RefAction::Created);
         assert_eq!(tagged.action(), RefAction::Created);
+        tagged.head_unknown = true;
+        assert_eq!(tagged.action(), RefAction::Created);
         tagged.announced = None;
+        assert_eq!(tagged.action(), RefAction::Moved);
+        tagged.head_unknown = false;
         tagged.after = "a".repeat(40).parse().ok();
         assert_eq!(tagged.action(), RefAction::Created);
         tagged.before = "b".repeat(40).parse().ok();

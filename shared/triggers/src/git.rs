@@ -119,7 +119,7 @@ pub(crate) fn tagged(
     tag: &GitTagged,
     held: Clauses<'_>,
 ) -> Result<Asked, Check> {
-    if tag.announced.is_some() {
+    if tag.announced.is_some() && !tag.head_unknown {
         return Err(check(
             Clause::EventType,
             "the push of a tag",

@@ -152,19 +152,35 @@ impl Word {
     }
 }
 
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(from)?;
+impl TryFrom<String> for Word {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "_-:.".contains(c);
         if (1..=WORD_BYTES_MAX).contains(&word.len()) && word.chars().all(fits) {
             Ok(Self(word))
         } else {
             let shown: String = word.chars().take(WORD_BYTES_MAX).collect();
-            Err(D::Error::custom(format_args!(
-                "{shown:?} is not a word for what happened"
-            )))
+            Err(format!("{shown:?} is not a word for what happened"))
         }
     }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::try_from(String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+/// A word that may be left empty, which says as little as none.
+///
+/// # Errors
+/// When it is there, not empty, and no word.
+pub fn word_if_filled<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Word>, D::Error> {
+    Option::<String>::deserialize(from)?
+        .filter(|word| !word.is_empty())
+        .map(|word| Word::try_from(word).map_err(D::Error::custom))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -234,5 +250,10 @@ mod tests {
         for bad in ["", "../../x", "a b", "a\u{0}", "а", &long] {
             assert!(serde_json::from_value::<Word>(json!(bad)).is_err(), "{bad}");
         }
+        for nothing in [json!(""), json!(null)] {
+            assert!(matches!(word_if_filled(&nothing), Ok(None)), "{nothing}");
+        }
+        assert!(matches!(word_if_filled(json!("opened")), Ok(Some(_))));
+        assert!(word_if_filled(json!("../../x")).is_err());
     }
 }

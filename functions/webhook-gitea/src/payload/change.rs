@@ -37,6 +37,42 @@ impl ChangePayload {
     }
 }
 
+/// A `pull_request_comment`: a review that says something or, from some versions, a remark below the pull request, which is told
+/// as one of an issue.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CommentPayload {
+    action: Word,
+    pull_request: Option<PullRequest>,
+    issue: Option<Issue>,
+    repository: Repository,
+    sender: Option<User>,
+}
+
+/// The issue that a pull request is as well.
+#[derive(Debug, Deserialize)]
+struct Issue {
+    #[serde(rename = "number")]
+    _number: u64,
+}
+
+impl CommentPayload {
+    pub(crate) fn normalised(self, vendor: Vendor) -> Result<Parsed, ParseError> {
+        match (self.pull_request, self.issue) {
+            (Some(pull_request), _) => ChangePayload {
+                action: self.action,
+                pull_request,
+                repository: self.repository,
+                sender: self.sender,
+            }
+            .reviewed(vendor),
+            (None, Some(_)) => Ok(Parsed::Ignored {
+                reason: "a remark below a pull request is no review".to_owned(),
+            }),
+            (None, None) => Err(ParseError::malformed("pull_request", "is missing")),
+        }
+    }
+}
+
 /// A `pull_request` of Gogs, which names branches and not their commits.
 /// <https://github.com/gogs/docs-api/blob/master/Repositories/Webhooks.md>
 #[derive(Debug, Deserialize)]

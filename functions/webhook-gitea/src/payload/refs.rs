@@ -3,8 +3,8 @@
 use model::Vendor;
 use model::git::{CommitId, RefAction};
 use serde::Deserialize;
-use webhook::Parsed;
 use webhook::git::{Announced, Pusher, RefType, Repository, ShortName};
+use webhook::{Name, ParseError, Parsed};
 
 use super::User;
 
@@ -14,33 +14,36 @@ pub(crate) struct RefPayload {
     ref_type: RefType,
     #[serde(rename = "ref")]
     name: ShortName,
-    sha: Option<CommitId>,
+    /// Empty or missing where the sender does not know it.
+    sha: Option<Name<64>>,
     repository: Repository,
-    sender: User,
+    sender: Option<User>,
 }
 
 impl RefPayload {
-    pub(crate) fn normalised(self, vendor: Vendor, action: RefAction) -> Parsed {
-        if vendor == Vendor::Gogs
-            && self.ref_type == RefType::Tag
-            && action == RefAction::Created
-            && self.sha.is_none()
-        {
-            // It would pass for a tag that went away.
-            return Parsed::Ignored {
-                reason: "the tag does not say which commit it names".to_owned(),
-            };
-        }
-        Announced {
+    pub(crate) fn normalised(
+        self,
+        vendor: Vendor,
+        action: RefAction,
+    ) -> Result<Parsed, ParseError> {
+        let at = self.sha.and_then(Name::filled);
+        let at = at
+            .map(|sha| sha.parse::<CommitId>())
+            .transpose()
+            .map_err(|error| ParseError::malformed("sha", &error.to_string()))?;
+        Ok(Announced {
             vendor,
             action,
             ref_type: self.ref_type,
             name: self.name,
-            at: self.sha,
+            at,
             repository: self.repository.normalised(),
-            pusher: Pusher::login(self.sender.login),
+            pusher: self
+                .sender
+                .map(|sender| Pusher::login(sender.login))
+                .unwrap_or_default(),
             pushes_tags: vendor != Vendor::Gogs,
         }
-        .normalised()
+        .normalised())
     }
 }

@@ -7,10 +7,10 @@ use webhook::git::{Release, ReleaseTold, Repository, Word};
 
 use super::User;
 
-/// A `release`.
+/// A `release`. The first versions did not say what happened to it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ReleasePayload {
-    action: Word,
+    action: Option<Word>,
     release: Release,
     repository: Repository,
     sender: Option<User>,
@@ -18,9 +18,14 @@ pub(crate) struct ReleasePayload {
 
 impl ReleasePayload {
     pub(crate) fn normalised(self, vendor: Vendor) -> Parsed {
+        let Some(action) = self.action else {
+            return Parsed::Ignored {
+                reason: "it does not say what happened to the release".to_owned(),
+            };
+        };
         ReleaseTold {
             vendor,
-            action: self.action,
+            action,
             release: self.release,
             repository: self.repository,
             actor: self.sender.and_then(User::filled),

@@ -170,11 +170,15 @@ fn git_looks_at_pushes_and_tags() {
     unknown["head_unknown"] = json!(true);
     let mut announced = tag("v1");
     announced["announced"] = json!("created");
+    let mut announced_alone = announced.clone();
+    announced_alone["after"] = Value::Null;
+    announced_alone["head_unknown"] = json!(true);
     let mut skipping = push("main", None);
     skipping["skip_asked"] = json!(true);
     table(
         "git",
         vec![
+            (GitTagged, announced_alone, json!({"tags": ["v*"]}), None),
             (GitPushed, push("main", None), json!({}), None),
             (
                 GitPushed,

@@ -358,13 +358,15 @@ impl Announced {
                 }
             }
             RefType::Tag => {
+                // Nothing else tells of it, and it must not pass for a tag that went away.
+                let head_unknown = !self.pushes_tags && !deleted && self.at.is_none();
                 let (before, after) = if deleted {
                     (self.at, None)
                 } else {
                     (None, self.at)
                 };
                 Normalised::Tagged(GitTagged {
-                    head_unknown: false,
+                    head_unknown,
                     vendor: self.vendor,
                     repository: self.repository,
                     ref_name: RefName::of_tag(&self.name).as_str().to_owned(),
@@ -372,7 +374,7 @@ impl Announced {
                     before,
                     after,
                     commit: None,
-                    announced: self.pushes_tags.then_some(self.action),
+                    announced: (self.pushes_tags || head_unknown).then_some(self.action),
                     pusher: self.pusher.id,
                     pusher_name: self.pusher.name,
                 })
