@@ -111,7 +111,7 @@ pub async fn latest_jobs(
         )
         (
             select id as "id!" from switchyard.jobs
-            where database_id = switchyard.current_tenant() and state = 'queued' and id < $1
+            where database_id = switchyard.current_tenant() and state = 'queued' and lease_until is null and id < $1
             order by id desc limit $2
         ) union all (
             select id from held where id < $1
@@ -180,7 +180,7 @@ pub async fn attention(tx: &mut TenantTx, limit: usize) -> Result<Vec<Job>, sqlx
             order by id desc limit $1
         ) union all (
             select id from switchyard.jobs
-            where database_id = switchyard.current_tenant() and state = 'queued'
+            where database_id = switchyard.current_tenant() and state = 'queued' and lease_until is null
             order by id desc limit $1
         ) union all (
             select id from switchyard.jobs_archive

@@ -31,7 +31,7 @@ select
     ) c) as "waiting!",
     (select count(*) from (
         select from switchyard.jobs j
-        where j.database_id = switchyard.current_tenant() and j.state = 'queued'
+        where j.database_id = switchyard.current_tenant() and j.state = 'queued' and j.lease_until is null
         limit $1
     ) c) as "queued!",
     (select count(*) from (
