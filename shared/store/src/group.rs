@@ -3,12 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use database::SystemDb;
 use model::DeliveryId;
 use serde_json::Value;
 use sqlx::types::Json;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::inbox::{Stored, is_there_already};
@@ -19,6 +21,9 @@ const GROUP_MAX: usize = 64;
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Groups that are being written at a time: one that waits for another process's key does not hold up the rest.
 const GROUPS_MAX: usize = 2;
+/// How long a group that is being written is waited for before there is a second one, unless that is full. What a group costs
+/// beside its rows is shared by the more of them.
+const LATE: Duration = Duration::from_millis(10);
 /// Deliveries that may wait. More wait with their senders.
 const WAITING_MAX: usize = 256;
 
@@ -91,11 +96,14 @@ impl Group {
 }
 
 async fn write_groups(db: SystemDb, mut asked: mpsc::Receiver<Asked>) {
-    let writers = Arc::new(Semaphore::new(GROUPS_MAX));
+    let mut writing = JoinSet::new();
     while let Some(first) = asked.recv().await {
-        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else {
-            return;
-        };
+        while writing.try_join_next().is_some() {}
+        if writing.len() >= GROUPS_MAX {
+            writing.join_next().await;
+        } else if !writing.is_empty() && asked.len() + 1 < GROUP_MAX {
+            tokio::time::timeout(LATE, writing.join_next()).await.ok();
+        }
         let mut bytes = first.row.body.len();
         let mut group = vec![first];
         while group.len() < GROUP_MAX
@@ -106,12 +114,10 @@ async fn write_groups(db: SystemDb, mut asked: mpsc::Receiver<Asked>) {
             group.push(next);
         }
         let db = db.clone();
-        #[expect(clippy::disallowed_methods, reason = "those who asked wait for it")]
-        tokio::spawn(async move {
-            write(&db, group).await;
-            drop(writer);
-        });
+        writing.spawn(async move { write(&db, group).await });
     }
+    // Those who asked wait for it, also when nobody else will ask.
+    while writing.join_next().await.is_some() {}
 }
 
 async fn write(db: &SystemDb, group: Vec<Asked>) {
@@ -299,6 +305,34 @@ mod tests {
         }
     }
 
+    fn system_db(url: String) -> SystemDb {
+        SystemDb::new(&Connect {
+            url: url.into(),
+            role: DatabaseRole::System,
+            connections_max: 2,
+            acquire_timeout: Duration::from_secs(20),
+        })
+        .expect("a URL")
+    }
+
+    /// A tenant with a trigger in this version.
+    async fn with_trigger(rows: &PgPool) -> Result<(Uuid, Uuid, i64), sqlx::Error> {
+        let (tenant, trigger) = (Uuid::new_v4(), Uuid::now_v7());
+        sqlx::query("insert into switchyard.tenants (database_id, name) values ($1, 'acme')")
+            .bind(tenant)
+            .execute(rows)
+            .await?;
+        let version: i64 = sqlx::query_scalar(
+            "insert into switchyard.triggers (id, database_id, name, kind) values ($2, $1, 'push', 'git')
+             returning xmin::text::bigint",
+        )
+        .bind(tenant)
+        .bind(trigger)
+        .fetch_one(rows)
+        .await?;
+        Ok((tenant, trigger, version))
+    }
+
     /// Waits until so many sessions wait for a lock.
     async fn until_waiting(rows: &PgPool, count: i64) -> Result<(), sqlx::Error> {
         let waiting = "select count(*) from pg_stat_activity
@@ -314,22 +348,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_that_the_server_is_still_at_is_not_written_twice() -> Result<(), sqlx::Error> {
+    async fn what_comes_while_a_group_waits_for_a_key_is_written_as_one() -> Result<(), sqlx::Error>
+    {
         let test = testkit::database().await;
         let rows = test.pool(None).await;
-        let (tenant, trigger) = (Uuid::new_v4(), Uuid::now_v7());
-        sqlx::query("insert into switchyard.tenants (database_id, name) values ($1, 'acme')")
-            .bind(tenant)
-            .execute(&rows)
-            .await?;
-        let version: i64 = sqlx::query_scalar(
-            "insert into switchyard.triggers (id, database_id, name, kind) values ($2, $1, 'push', 'git')
-             returning xmin::text::bigint",
+        let (tenant, trigger, version) = with_trigger(&rows).await?;
+        // Another process is at this key, and may yet fail.
+        let mut other = rows.acquire().await?;
+        sqlx::raw_sql("begin").execute(&mut *other).await?;
+        sqlx::query(
+            "insert into switchyard.delivery_keys (database_id, trigger_id, key, delivery_id, body_sha256)
+             values ($1, $2, 'delivery-1', gen_random_uuid(), '')",
         )
         .bind(tenant)
         .bind(trigger)
+        .execute(&mut *other)
+        .await?;
+        let db = system_db(test.owner_url());
+        let group = Group::default();
+        let store = |key: String| {
+            let row = Row {
+                key: Some(key),
+                ..delivery(tenant, trigger, version)
+            };
+            group.store(&db, row)
+        };
+        let rest = async {
+            until_waiting(&rows, 1).await?;
+            let stored = tokio::try_join!(
+                store("delivery-2".to_owned()),
+                store("delivery-3".to_owned()),
+                store("delivery-4".to_owned()),
+            )?;
+            sqlx::raw_sql("rollback").execute(&mut *other).await?;
+            Ok::<_, sqlx::Error>(stored)
+        };
+        let (first, rest) = tokio::try_join!(store("delivery-1".to_owned()), rest)?;
+        let as_given = Stored::AsGiven;
+        assert_eq!((first, rest), (as_given, (as_given, as_given, as_given)));
+        // A statement has one time.
+        let groups: i64 = sqlx::query_scalar(
+            "select count(distinct received_at) from switchyard.deliveries where delivery_key <> 'delivery-1'",
+        )
         .fetch_one(&rows)
         .await?;
+        assert_eq!(groups, 1);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_group_that_the_server_is_still_at_is_not_written_twice() -> Result<(), sqlx::Error> {
+        let test = testkit::database().await;
+        let rows = test.pool(None).await;
+        let (tenant, trigger, version) = with_trigger(&rows).await?;
         // Whoever writes a delivery waits for this.
         let mut lock = rows.acquire().await?;
         sqlx::raw_sql("begin; lock table switchyard.delivery_keys in exclusive mode")
@@ -344,13 +415,7 @@ mod tests {
             .parse()
             .expect("an address");
         let proxy = Proxy::to(server).await;
-        let db = SystemDb::new(&Connect {
-            url: format!("{before}@{}/{database}", proxy.address()).into(),
-            role: DatabaseRole::System,
-            connections_max: 2,
-            acquire_timeout: Duration::from_secs(20),
-        })
-        .expect("a URL");
+        let db = system_db(format!("{before}@{}/{database}", proxy.address()));
         let row = delivery(tenant, trigger, version);
         let id = row.id;
         let rows_given = [row];

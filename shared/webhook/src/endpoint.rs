@@ -286,15 +286,18 @@ pub(crate) async fn proved<S: Inbox, T: Send + 'static>(
         }
     }
     let (trigger, secrets) = match inbox.trigger(id).await? {
-        Some((trigger, secrets)) => {
-            Span::current().record("trigger.id", field::display(id));
-            (Some(trigger), secrets)
-        }
+        Some((trigger, secrets)) => (Some(trigger), secrets),
         None => (None, Secrets::none()),
     };
+    // Of a trigger that is not there something is noted as well, so that the time does not tell which are. What the path holds
+    // is not: it may be no id.
+    let noted = trigger
+        .as_ref()
+        .map_or(TriggerId::from(uuid::Uuid::nil()), |_| id);
+    Span::current().record("trigger.id", field::display(noted));
     let outcome = match before {
         Some((before, bad)) if trigger.as_ref() == Some(&before) => Err(bad),
-        Some(_) | None => judged(delivery, secrets, judge).await?,
+        Some(_) | None => judged(delivery.copy(), secrets, judge).await?,
     };
     Ok(Proved { trigger, outcome })
 }

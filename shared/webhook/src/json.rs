@@ -26,6 +26,12 @@ pub fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ParseError> {
         ParseError::malformed(&at, "the text is not UTF-8")
     })?;
     within_limits(text)?;
+    // Only who reads what is wrong pays for knowing where.
+    serde_json::from_str(text).or_else(|_| located(text))
+}
+
+/// The same, with the path of what is wrong.
+fn located<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let at = error.path().to_string();
