@@ -249,26 +249,44 @@ pub async fn commit(connection: &mut PgConnection) -> anyhow::Result<Duration> {
 
 /// A trigger for pushes, a workload and what joins them.
 async fn rules(url: &str, keyring: &Keyring, tenant: TenantId) -> anyhow::Result<TriggerId> {
-    let tenants = TenantDb::new(&Connect {
-        url: SecretString::from(url),
-        role: DatabaseRole::Tenant,
-        connections_max: 1,
-        acquire_timeout: ACQUIRE_TIMEOUT,
-    })?;
+    let trigger = push_trigger(url, keyring, tenant).await?;
+    let tenants = tenants(url)?;
     let mut tx = tenants.begin(tenant).await?;
     let host: Host = "bench".parse()?;
     let source = SourceKind::Static;
-    let filter = GitTrigger {
-        branches: vec!["main".to_owned().try_into()?],
-        ..GitTrigger::default()
-    };
     let workload =
         setup::create_workload(&mut tx, tenant, "bench", source, &Map::new(), &host).await?;
-    let trigger =
-        setup::create_git_trigger(&mut tx, tenant, keyring, "push", &filter, &SECRET.into())
-            .await?;
     setup::create_binding(&mut tx, tenant, trigger, workload, &Map::new(), 0).await?;
     tx.commit().await?;
     tenants.close().await;
     Ok(trigger)
+}
+
+/// A trigger for pushes alone.
+pub async fn push_trigger(
+    url: &str,
+    keyring: &Keyring,
+    tenant: TenantId,
+) -> anyhow::Result<TriggerId> {
+    let tenants = tenants(url)?;
+    let mut tx = tenants.begin(tenant).await?;
+    let filter = GitTrigger {
+        branches: vec!["main".to_owned().try_into()?],
+        ..GitTrigger::default()
+    };
+    let trigger =
+        setup::create_git_trigger(&mut tx, tenant, keyring, "push", &filter, &SECRET.into())
+            .await?;
+    tx.commit().await?;
+    tenants.close().await;
+    Ok(trigger)
+}
+
+fn tenants(url: &str) -> anyhow::Result<TenantDb> {
+    Ok(TenantDb::new(&Connect {
+        url: SecretString::from(url),
+        role: DatabaseRole::Tenant,
+        connections_max: 1,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+    })?)
 }

@@ -5,6 +5,7 @@ mod ground;
 mod harm;
 mod jobs;
 mod load;
+mod machine;
 mod peers;
 mod push;
 mod report;
@@ -88,6 +89,12 @@ enum Row {
     Pages,
     /// A runner's lines into the log, over raw SQL; its memory; what its start costs.
     Runs,
+    /// 10 000 pushes over 4 000 connections at once, by senders that come again when they are told to.
+    Flood,
+    /// An honest sender beside 4 000 connections that say next to nothing.
+    Slow,
+    /// Whether the time of a refusal tells which triggers exist.
+    Timing,
 }
 
 #[derive(Debug, Serialize)]
@@ -170,6 +177,9 @@ async fn measure(row: Row, place: Place<'_>) -> anyhow::Result<Vec<Figure>> {
         Row::Xmin => rows::xmin::measure(place).await,
         Row::Pages => on_ground(place, rows::pages::measure).await,
         Row::Runs => on_ground(place, rows::runs::measure).await,
+        Row::Flood => rows::flood::measure(place.folder).await,
+        Row::Slow => rows::slow::measure(place.folder).await,
+        Row::Timing => rows::timing::measure(place.folder).await,
     }
 }
 

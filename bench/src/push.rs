@@ -23,6 +23,11 @@ pub struct Push {
 impl Push {
     /// Commits with random names, as many as the size takes; a message makes up what is missing to the byte.
     pub fn new() -> anyhow::Result<Self> {
+        Self::signed_with(SECRET)
+    }
+
+    /// The same, signed with another secret.
+    pub fn signed_with(secret: &str) -> anyhow::Result<Self> {
         let mut commits = Vec::new();
         let length = |commits: &[Value], fill: usize| payload(commits, fill).to_string().len();
         while length(&commits, 0) + 512 < BODY_BYTES {
@@ -37,7 +42,7 @@ impl Push {
             "the push has {} bytes",
             body.len()
         );
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
         mac.update(body.as_bytes());
         let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
         Ok(Self {
@@ -48,13 +53,18 @@ impl Push {
 
     /// A request to this path.
     pub fn request(&self, path: &str) -> Request<Full<Bytes>> {
+        self.named(path, &Uuid::new_v4().to_string())
+    }
+
+    /// The same under a name of the sender's, by which it is known when it comes again.
+    pub fn named(&self, path: &str, delivery: &str) -> Request<Full<Bytes>> {
         Request::post(path)
             .header("host", "127.0.0.1")
             .header("content-type", "application/json")
             .header("user-agent", "GitHub-Hookshot/044aadd")
             .header("accept", "*/*")
             .header("x-github-event", "push")
-            .header("x-github-delivery", Uuid::new_v4().to_string())
+            .header("x-github-delivery", delivery)
             .header("x-github-hook-id", "292430182")
             .header("x-hub-signature-256", &self.signature)
             .body(Full::new(self.body.clone()))

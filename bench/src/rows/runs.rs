@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::served::Served;
 use crate::ground::Ground;
 use crate::jobs;
+use crate::machine::memory_mib;
 use crate::report::Figure;
 use crate::stats::{Samples, listed, median, ms};
 
@@ -191,7 +192,7 @@ impl<'a> Runs<'a> {
                 ended = child.wait() => break ended?,
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     let told = "select coalesce(max(told), 0) from switchyard.runs where ended_at is null";
-                    let Ok(now) = memory_mib(pid) else { continue };
+                    let Ok(now) = memory_mib(pid, "VmRSS") else { continue };
                     most = most.max(now);
                     if settled.is_none() && self.ground.count(told).await? >= SETTLED {
                         settled = Some(now);
@@ -226,16 +227,6 @@ impl<'a> Runs<'a> {
         }
         Ok((Samples::new(runners)?, Samples::new(bare)?))
     }
-}
-
-fn memory_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no memory is said")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
 }
 
 /// The same lines in equal batches by raw SQL, lines a second.
