@@ -302,8 +302,6 @@ fn shelve(parts: &[Part], points: &mut [Point]) -> Size {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
     use crate::graph::{GraphEdge, GraphNode};
 
