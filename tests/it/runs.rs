@@ -32,7 +32,7 @@ const SETTINGS: &str = r#"            - name: RUNNER
 "#;
 
 /// A whole Switchyard that can be killed, on a database that stays.
-struct World {
+pub(crate) struct World {
     db: TestDb,
     rows: PgPool,
     folder: TempDir,
@@ -43,15 +43,20 @@ struct World {
 
 /// How a job ended.
 #[derive(Debug, PartialEq, sqlx::FromRow)]
-struct Ended {
-    state: String,
+pub(crate) struct Ended {
+    pub(crate) state: String,
     epoch: i64,
     attempts: i32,
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With more settings for the task, as its manifest has them.
+    async fn with(settings: &str) -> Self {
         let db = testkit::database().await;
         let rows = db.pool(None).await;
         let mut owner = rows.acquire().await.expect("a connection");
@@ -93,12 +98,12 @@ impl World {
             process: None,
             port,
         };
-        world.write_manifests();
+        world.write_manifests(settings);
         world.start().await;
         world
     }
 
-    fn write_manifests(&self) {
+    fn write_manifests(&self, settings: &str) {
         for name in ["knative", "triggers"] {
             let to = self.folder.path().join("manifests").join(name);
             std::fs::create_dir_all(&to).expect("a folder");
@@ -109,12 +114,12 @@ impl World {
             let like = std::fs::read_to_string(to.join("task-static.yaml")).expect("a manifest");
             let inline = like
                 .replace("task-static", "task-inline")
-                .replace(ENV, &format!("{ENV}{SETTINGS}"));
+                .replace(ENV, &format!("{ENV}{SETTINGS}{settings}"));
             std::fs::write(to.join("task-inline.yaml"), inline).expect("a manifest");
         }
     }
 
-    async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         let settings = [
             ("DATABASE_URL", self.db.owner_url().to_owned()),
             ("FOLDER", self.folder.path().display().to_string()),
@@ -132,11 +137,11 @@ impl World {
     }
 
     /// `kill -9` of everything but the runners and the database.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         drop(self.process.take());
     }
 
-    async fn add(&self, script: &str, more: Value) -> JobId {
+    pub(crate) async fn add(&self, script: &str, more: Value) -> JobId {
         let mut spec = json!({
             "phase": "test",
             "steps": [{"name": "one", "run": {"local": {"argv": ["sh", "-c", script]}},
@@ -153,7 +158,7 @@ impl World {
     }
 
     /// What programs have said, in the log's order.
-    async fn lines(&self, job: JobId) -> Vec<String> {
+    pub(crate) async fn lines(&self, job: JobId) -> Vec<String> {
         sqlx::query_scalar(
             "select line from switchyard.job_logs where job_id = $1 and stream = 'stdout' order by epoch, seq",
         )
@@ -163,7 +168,7 @@ impl World {
         .expect("the log can be read")
     }
 
-    async fn until_said(&self, job: JobId, text: &str) {
+    pub(crate) async fn until_said(&self, job: JobId, text: &str) {
         until(text, WITHIN, async || {
             self.lines(job)
                 .await
@@ -174,7 +179,7 @@ impl World {
         .await;
     }
 
-    async fn ended(&self, job: JobId, within: Duration) -> Ended {
+    pub(crate) async fn ended(&self, job: JobId, within: Duration) -> Ended {
         until("the end of the job", within, async || {
             sqlx::query_as(
                 "select state::text, epoch, attempts, reason from switchyard.jobs_archive where id = $1",
@@ -187,12 +192,23 @@ impl World {
         .await
     }
 
-    async fn runs(&self, job: JobId) -> Vec<String> {
+    pub(crate) async fn runs(&self, job: JobId) -> Vec<String> {
         sqlx::query_scalar("select state from switchyard.runs where job_id = $1 order by epoch")
             .bind(job.0)
             .fetch_all(&self.rows)
             .await
             .expect("the runs can be read")
+    }
+
+    /// Why its first run ended as it did.
+    async fn why(&self, job: JobId) -> Option<String> {
+        sqlx::query_scalar(
+            "select reason from switchyard.runs where job_id = $1 order by epoch limit 1",
+        )
+        .bind(job.0)
+        .fetch_one(&self.rows)
+        .await
+        .expect("the runs can be read")
     }
 
     async fn happened(&self, job: JobId) -> Vec<String> {
@@ -233,6 +249,20 @@ impl World {
         })
         .await;
         Processes::marked(&mark)
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Its database, as the owner sees it.
+    pub(crate) fn rows(&self) -> &PgPool {
+        &self.rows
+    }
+
+    /// A page of its portal.
+    pub(crate) fn page(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     fn folder_of_runs(&self) -> PathBuf {
@@ -284,7 +314,7 @@ async fn a_run_goes_on_without_switchyard_and_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_runner_that_is_killed_is_noticed_and_its_job_begun_again() {
+async fn a_runner_that_is_killed_is_noticed_at_once_and_its_job_begun_again() {
     let _turn = turn().await;
     let world = World::new().await;
     // What it started in a session of its own outlives it, until the next try begins.
@@ -301,8 +331,9 @@ async fn a_runner_that_is_killed_is_noticed_and_its_job_begun_again() {
         }
     }
     let ended = world.ended(job, NOTICED).await;
+    // By who started it, not by a lease that was over.
     assert!(
-        from.elapsed() > Duration::from_secs(LEASE_SECS / 2),
+        from.elapsed() < Duration::from_secs(LEASE_SECS / 2),
         "{:?}",
         from.elapsed()
     );
@@ -312,11 +343,71 @@ async fn a_runner_that_is_killed_is_noticed_and_its_job_begun_again() {
         "{ended:?}"
     );
     assert_eq!(world.runs(job).await, ["lost", "succeeded"]);
+    assert_eq!(
+        world.why(job).await.as_deref(),
+        Some("its runner went away: signal: 9 (SIGKILL)")
+    );
     assert_eq!(world.lines(job).await, ["ready", "ready"]);
     assert!(
         processes.find().is_empty(),
         "nothing of the first try is left"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_died_while_nobody_was_there_is_noticed_by_its_lease() {
+    let _turn = turn().await;
+    let mut world = World::new().await;
+    let script =
+        "echo ready; if [ -e ../../../second ]; then exit 0; fi; while :; do sleep 0.1; done";
+    let job = world.add(script, json!({"retry": true})).await;
+    world.until_said(job, "ready").await;
+    std::fs::write(world.folder.path().join("second"), "").expect("ours");
+    world.kill();
+    for found in world.processes(job).await.find() {
+        found.signal(Signal::KILL);
+    }
+    world.start().await;
+    // One lease more, if it was away for longer than one.
+    let ended = world
+        .ended(job, NOTICED + Duration::from_secs(LEASE_SECS))
+        .await;
+    assert_eq!(
+        (ended.state.as_str(), ended.epoch),
+        ("succeeded", 2),
+        "{ended:?}"
+    );
+    assert_eq!(world.runs(job).await, ["lost", "succeeded"]);
+    assert_eq!(
+        world.why(job).await.as_deref(),
+        Some("its runner went away")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_cannot_be_one_says_why_at_once() {
+    let _turn = turn().await;
+    let world =
+        World::with("            - name: RUN_AS\n              value: nobody-of-ours\n").await;
+    let from = Instant::now();
+    let job = world.add("echo never", json!({"retry": true})).await;
+    let ended = world.ended(job, WITHIN).await;
+    assert!(
+        from.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        from.elapsed()
+    );
+    assert_eq!(
+        (ended.state.as_str(), ended.attempts),
+        ("dead", 2),
+        "{ended:?}"
+    );
+    let why = ended.reason.unwrap_or_default();
+    assert!(
+        why.starts_with("its runner went away: exit status: 78: ") && why.contains("RUN_AS"),
+        "{why}"
+    );
+    assert_eq!(world.runs(job).await, ["lost", "lost"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,12 +104,15 @@ async fn artifact(
 pub(crate) fn lost(last: &LastRun) -> TaskError {
     let what = match last.state {
         RunState::Lost | RunState::Launching | RunState::Running => {
-            "its runner went away while it applied"
+            let how = last.reason.as_deref().unwrap_or("its runner went away");
+            format!("while it applied, {how}")
         }
-        RunState::Succeeded | RunState::Failed | RunState::Cancelled => "its apply is over",
+        RunState::Succeeded | RunState::Failed | RunState::Cancelled => {
+            "its apply is over".to_owned()
+        }
     };
     TaskError::fail(anyhow!(
-        "{what}, and an apply is not begun twice. Look at the log for what was changed, at the state's versions (one that came \
+        "{what}. An apply is not begun twice. Look at the log for what was changed, at the state's versions (one that came \
          too late is quarantined there), and plan again: the plan shows what is left to do"
     ))
 }

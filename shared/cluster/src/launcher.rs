@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use host::{Env, SettingsError};
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -15,6 +15,7 @@ use labs::clabernetes::MANAGED_BY;
 use launch::{Launch, Launcher, Local, Look, RunId, Runners, Settings, Stopped, Where};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::job::{self, JOB_LABEL, RUN_LABEL};
 use crate::objects::{Created, Kind};
@@ -26,6 +27,10 @@ const GONE_WITHIN: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the first look waits for the watch to have seen all Jobs.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
+/// For how long a pod must have been unable to start before that counts: what a registry refuses once it may give a moment later.
+const STUCK_FOR: Duration = Duration::from_secs(20);
+/// How often such a pod is looked at.
+const STUCK_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How many of a runner's last lines are told when it died without a word.
 const LAST_LINES: i64 = 20;
 
@@ -89,9 +94,12 @@ impl std::fmt::Debug for Open {
     }
 }
 
-/// The Jobs of the namespace, as the cluster told them.
+/// The Jobs and pods of runs in the namespace, as the cluster told them.
 struct Watch {
     jobs: Store<DynamicObject>,
+    pods: Store<DynamicObject>,
+    /// Something of them is otherwise than before.
+    changed: tokio::sync::watch::Receiver<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -176,11 +184,9 @@ impl KubernetesLauncher {
     async fn see(&self, handle: &Value) -> anyhow::Result<Look> {
         let Open { cluster, .. } = self.open().await?;
         let handle = Handle::read(handle)?;
-        let jobs = self.watch().await?;
-        let resource = Kind::JOB.resource();
-        let reference = ObjectRef::new_with(&handle.name, resource).within(&handle.namespace);
+        let watch = self.watch().await?;
         // What the watch does not have may be too new for it.
-        let job = match jobs.jobs.get(&reference) {
+        let job = match watch.job(&handle) {
             Some(job) => Some((*job).clone()),
             None => {
                 cluster
@@ -210,6 +216,48 @@ impl KubernetesLauncher {
             }
         }
         Ok(Look::Gone(Some(last)))
+    }
+
+    /// Waits for the run's Job to end, to go away, or to be one that cannot start.
+    async fn wait(&self, handle: &Value) -> anyhow::Result<String> {
+        let named = Handle::read(handle)?;
+        let mut stuck_since: Option<Instant> = None;
+        loop {
+            let watch = self.watch().await?;
+            let mut changed = watch.changed.clone();
+            changed.mark_unchanged();
+            let job = watch.job(&named);
+            let ended = job.as_deref().is_some_and(|job| finished(job).is_some());
+            // One that the watch does not have may be too new for it.
+            if ended || job.is_none() {
+                match self.see(handle).await? {
+                    Look::Gone(Some(why)) => return Ok(why),
+                    Look::Gone(None) => return Ok("its Job was deleted".to_owned()),
+                    // It is new, or its pod is still stopping.
+                    Look::Lives | Look::Elsewhere => {}
+                }
+            }
+            let stuck = watch.pods(&named).iter().find_map(|pod| stuck(pod));
+            match (&stuck, stuck_since) {
+                (None, _) => stuck_since = None,
+                (Some(_), None) => stuck_since = Some(Instant::now()),
+                (Some(why), Some(since)) if since.elapsed() >= STUCK_FOR => {
+                    // Whoever mends it must not find that it starts all the same.
+                    return match self.end(handle).await? {
+                        Stopped::Gone => Ok(format!("its pod cannot start: {why}")),
+                        Stopped::NotYet(why) | Stopped::Cannot(why) => Err(anyhow!(why)),
+                    };
+                }
+                (Some(_), Some(_)) => {}
+            }
+            tokio::select! {
+                told = changed.changed() => if told.is_err() {
+                    // The watch ended, and is begun again.
+                    tokio::time::sleep(LOOK_EVERY).await;
+                },
+                () = tokio::time::sleep(STUCK_LOOK_EVERY), if stuck.is_some() => {}
+            }
+        }
     }
 
     async fn clear_earlier(&self, id: RunId) -> anyhow::Result<()> {
@@ -242,35 +290,72 @@ impl KubernetesLauncher {
             *held = Some(Arc::clone(&watch));
             watch
         };
-        tokio::time::timeout(SEEN_WITHIN, watch.jobs.wait_until_ready())
+        let seen = async {
+            watch.jobs.wait_until_ready().await?;
+            watch.pods.wait_until_ready().await
+        };
+        tokio::time::timeout(SEEN_WITHIN, seen)
             .await
-            .context("the cluster does not tell of its Jobs")??;
+            .context("the cluster does not tell of its Jobs and pods")??;
         Ok(watch)
     }
 }
 
+impl Watch {
+    fn job(&self, handle: &Handle) -> Option<Arc<DynamicObject>> {
+        let resource = Kind::JOB.resource();
+        let reference = ObjectRef::new_with(&handle.name, resource).within(&handle.namespace);
+        self.jobs.get(&reference)
+    }
+
+    fn pods(&self, handle: &Handle) -> Vec<Arc<DynamicObject>> {
+        let mut pods = self.pods.state();
+        pods.retain(|pod| pod.labels().get(RUN_LABEL) == Some(&handle.run));
+        pods
+    }
+}
+
 fn begin(open: &Open) -> Watch {
-    let resource = Kind::JOB.resource();
-    let writer = Writer::new(resource);
-    let jobs = writer.as_reader();
-    let (label, ours) = MANAGED_BY;
-    let config = watcher::Config::default().labels(&format!("{label}={ours},{RUN_LABEL}"));
-    let api = open.cluster.api(Kind::JOB, Some(&open.namespace));
-    // A watch that breaks off or is told that it is too old begins again by itself, with a growing wait.
-    let events = reflector(writer, watcher(api, config).default_backoff());
+    let (jobs, of_jobs) = told(open, Kind::JOB);
+    let (pods, of_pods) = told(open, Kind::POD);
+    let (change, changed) = tokio::sync::watch::channel(());
     #[expect(
         clippy::disallowed_methods,
         reason = "ends with the launcher, which is no request's"
     )]
     let task = tokio::spawn(async move {
-        let mut events = std::pin::pin!(events);
+        let mut events = std::pin::pin!(futures::stream::select(of_jobs, of_pods));
         while let Some(event) = events.next().await {
             if let Err(error) = event {
-                tracing::warn!("the watch of the cluster's Jobs was interrupted: {error}");
+                tracing::warn!("the watch of the cluster's Jobs and pods was interrupted: {error}");
             }
+            change.send_replace(());
         }
     });
-    Watch { jobs, task }
+    Watch {
+        jobs,
+        pods,
+        changed,
+        task,
+    }
+}
+
+/// What the cluster tells of objects of a kind that belong to runs. A watch that breaks off or is told that it is too old begins
+/// again by itself, with a growing wait.
+fn told(
+    open: &Open,
+    kind: Kind,
+) -> (
+    Store<DynamicObject>,
+    impl Stream<Item = Result<(), watcher::Error>> + Send + use<>,
+) {
+    let writer = Writer::new(kind.resource());
+    let there = writer.as_reader();
+    let (label, ours) = MANAGED_BY;
+    let config = watcher::Config::default().labels(&format!("{label}={ours},{RUN_LABEL}"));
+    let api = open.cluster.api(kind, Some(&open.namespace));
+    let events = reflector(writer, watcher(api, config).default_backoff());
+    (there, events.map(|event| event.map(drop)))
 }
 
 impl Handle {
@@ -320,6 +405,23 @@ fn finished(job: &DynamicObject) -> Option<String> {
     )
 }
 
+/// Why a pod does not start, where it will not without somebody's help. (That its Secret is missing passes: it comes after the Job.)
+fn stuck(pod: &DynamicObject) -> Option<String> {
+    let waiting = &pod.data["status"]["containerStatuses"][0]["state"]["waiting"];
+    let reason = waiting["reason"].as_str()?;
+    let stays = [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerError",
+    ];
+    stays.contains(&reason).then(|| {
+        let message = waiting["message"].as_str().unwrap_or_default();
+        format!("{reason} {message}").trim_end().to_owned()
+    })
+}
+
 /// How the container of a pod ended.
 fn terminated(pod: &DynamicObject) -> Option<String> {
     let state = &pod.data["status"]["containerStatuses"][0]["state"]["terminated"];
@@ -340,6 +442,10 @@ impl Launcher for KubernetesLauncher {
 
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, anyhow::Result<()>> {
         self.start(launch).boxed()
+    }
+
+    fn gone<'a>(&'a self, handle: &'a Value) -> BoxFuture<'a, anyhow::Result<Option<String>>> {
+        async move { self.wait(handle).await.map(Some) }.boxed()
     }
 
     fn stop<'a>(&'a self, handle: &'a Value) -> BoxFuture<'a, anyhow::Result<Stopped>> {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use chrono::TimeDelta;
+use host::metrics::Repair;
 use host::{CancelReport, Ctx, Job, Outcome, TaskError};
 use model::run::{Program, RunEnd, RunOver, RunReport, RunSpec};
 use queue::runs::{Begun, NewRun};
 use queue::{CancelTry, Hold};
 use secrecy::SecretString;
+use serde_json::Value;
 use store::{CallbackToken, RUN_SPEC_BYTES_MAX, run_spec_slot};
 
 use crate::{Launch, Launcher, RunId, Settings, Stopped};
@@ -122,10 +124,53 @@ pub async fn start<S>(
         run.launcher = launcher.name(),
         "a run begins"
     );
-    if let Err(error) = launcher.launch(&launch).await {
-        not_started(ctx, id, job.hold, &error).await;
+    match launcher.launch(&launch).await {
+        Ok(()) => watch(ctx, runners, id, launch.handle),
+        Err(error) => not_started(ctx, id, job.hold, &error).await,
     }
     Ok(Outcome::Recorded)
+}
+
+/// For as long as this process lives it tells of a runner that is gone without its last word; afterwards the run's lease does.
+fn watch(ctx: &Ctx, runners: &Runners, id: RunId, handle: Value) {
+    let launcher = Arc::clone(&runners.launcher);
+    let own = ctx.clone();
+    // Waited for by nobody: it ends with the runner, or when the function stops.
+    drop(ctx.spawn(async move {
+        let gone = tokio::select! {
+            gone = launcher.gone(&handle) => gone,
+            () = own.stopping().cancelled() => return,
+        };
+        match gone {
+            Ok(None) => {}
+            Ok(Some(why)) => lost(&own, id, &why).await,
+            Err(error) => tracing::warn!(
+                job.id = id.job.0,
+                "a runner cannot be watched, its lease will tell of it: {error:#}"
+            ),
+        }
+    }));
+}
+
+async fn lost(ctx: &Ctx, id: RunId, why: &str) {
+    let why = format!("its runner went away: {why}");
+    let hold = Hold {
+        job: id.job,
+        epoch: id.epoch,
+    };
+    match database::answered(|| ctx.queue().lose_runner(id.tenant, hold, &why)).await {
+        // It had said its last word.
+        Ok(None) => {}
+        Ok(Some(state)) => {
+            ctx.metrics().repaired(Repair::LeaseExpired, 1);
+            tracing::warn!(job.id = id.job.0, job.state = %state, "{why}");
+        }
+        Err(error) => tracing::error!(
+            error = &error as &dyn std::error::Error,
+            job.id = id.job.0,
+            "that a runner is gone could not be recorded, its lease will tell of it"
+        ),
+    }
 }
 
 /// The job waits already: that its runner did not start is said in the runner's place.

@@ -80,6 +80,14 @@ pub trait Launcher: fmt::Debug + Send + Sync {
     /// When it did not start, and will not.
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, anyhow::Result<()>>;
 
+    /// Waits until the runner with this handle is gone, where that can be seen from here, and nothing of its run is left; says how
+    /// it ended, for people. None: it went as runners do that have nothing more to say, or nobody here can see it; then its lease
+    /// tells.
+    ///
+    /// # Errors
+    /// When that could not be found out, or something of it does not end.
+    fn gone<'a>(&'a self, handle: &'a Value) -> BoxFuture<'a, anyhow::Result<Option<String>>>;
+
     /// Asks the run with this handle to stop, waits a little, and removes what its runner leaves behind. A runner that stops by
     /// itself says so at the callback endpoint, so that nobody has to wait here for the whole of its grace.
     ///

@@ -3,10 +3,13 @@
 //! A runner is a session of its own and survives whoever started it. It is found by its mark, which stands among its arguments
 //! and in the environment of everything that it starts; its id alone would be another's some day.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -18,7 +21,7 @@ use rustix::process::Signal;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -38,6 +41,9 @@ const LEFT_TERM: Duration = Duration::from_secs(1);
 const KILL_WAIT: Duration = Duration::from_secs(5);
 /// How long the folder of a run stays whose runner did not remove it: its log says why.
 const FOLDER_KEPT: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+/// How many of the last lines of a runner that died are told, and from how many bytes.
+const LAST_LINES: usize = 3;
+const LAST_BYTES: u64 = 2 * 1024;
 /// Of the environment this is passed on to runners.
 const PASSED_ON: [&str; 4] = ["PATH", "LANG", "RUST_LOG", "SSL_CERT_FILE"];
 
@@ -50,6 +56,15 @@ pub struct Local {
     data: PathBuf,
     run_as: Option<String>,
     here: Here,
+    /// The runners that this process started and nobody waits for yet, by their marks.
+    started: Arc<Mutex<HashMap<String, Started>>>,
+}
+
+/// A runner that this process started.
+#[derive(Debug)]
+struct Started {
+    child: Child,
+    log: PathBuf,
 }
 
 /// Which machine, as far as its processes are concerned.
@@ -102,6 +117,7 @@ impl Local {
                 .map_or_else(|| PathBuf::from("/proc/self/exe"), PathBuf::from),
             run_as: env.get("RUN_AS").map(str::to_owned),
             here: Here::found(),
+            started: Arc::default(),
             runs,
             data,
         };
@@ -159,11 +175,12 @@ impl Local {
             .mode(0o711)
             .create(&folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        let log_path = folder.join("runner.log");
         let log = File::options()
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(folder.join("runner.log"))
+            .open(&log_path)
             .with_context(|| format!("no log can be written in {}", folder.display()))?;
         let own = Env::of_process();
         let passed_on = PASSED_ON
@@ -186,16 +203,53 @@ impl Local {
         if let Some(run_as) = &self.run_as {
             command.env("RUN_AS", run_as);
         }
-        // It is waited for by nobody in particular, and goes on when we do not.
-        let runner = command
+        // It goes on when we do not.
+        let child = command
             .spawn()
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         tracing::info!(
             job.id = launch.id.job.0,
-            pid = runner.id(),
+            pid = child.id(),
             "a runner was started"
         );
+        let started = Started {
+            child,
+            log: log_path,
+        };
+        self.started().insert(mark, started);
         Ok(())
+    }
+
+    fn started(&self) -> MutexGuard<'_, HashMap<String, Started>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait(&self, handle: &Value) -> anyhow::Result<Option<String>> {
+        let Seen::Here(mark) = self.seen(handle)? else {
+            return Ok(None);
+        };
+        let started = self.started().remove(&mark);
+        let Some(Started { mut child, log }) = started else {
+            return Ok(None);
+        };
+        let status = child.wait().await.context("it cannot be waited for")?;
+        if status.success() {
+            return Ok(None);
+        }
+        // Its programs end with it. What they started does not, and would meet the next try.
+        Processes::marked(&mark)
+            .end(LEFT_TERM, KILL_WAIT)
+            .await
+            .context("what a runner left behind does not end")?;
+        // Who was killed from outside had nothing to say of that.
+        let last = status
+            .code()
+            .map(|_| last_lines(&log))
+            .filter(|last| !last.is_empty());
+        Ok(Some(match last {
+            Some(last) => format!("{status}: {last}"),
+            None => status.to_string(),
+        }))
     }
 
     /// Removes folders that nobody removed and nobody will look at any more.
@@ -298,6 +352,22 @@ impl Here {
     }
 }
 
+/// The end of a runner's own log, as far as it can be read.
+fn last_lines(log: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(LAST_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+}
+
 /// Asks the runners among these to stop. Whether there were any.
 fn ask_runners(found: &[Found]) -> bool {
     let mut any = false;
@@ -346,6 +416,10 @@ impl Launcher for Local {
 
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, anyhow::Result<()>> {
         self.spawn(launch).boxed()
+    }
+
+    fn gone<'a>(&'a self, handle: &'a Value) -> BoxFuture<'a, anyhow::Result<Option<String>>> {
+        self.wait(handle).boxed()
     }
 
     fn stop<'a>(&'a self, handle: &'a Value) -> BoxFuture<'a, anyhow::Result<Stopped>> {
@@ -518,6 +592,43 @@ mod tests {
             Look::Gone(None)
         );
         assert!(!world.folder.path().join("runs/7-1").exists());
+    }
+
+    #[tokio::test]
+    async fn a_runner_that_died_is_told_of_at_once_with_what_it_said_last() {
+        let world = World::new("echo one; echo two; echo 'RUN_AS names nobody'; exit 78");
+        let handle = world.launch(1).await;
+        let how = world.local.gone(&handle).await.expect("it can be seen");
+        assert_eq!(
+            how.as_deref(),
+            Some("exit status: 78: one\ntwo\nRUN_AS names nobody")
+        );
+        // Nobody waits for it twice, and one that was started by others is told of by its lease.
+        assert_eq!(world.local.gone(&handle).await.expect("it is known"), None);
+
+        let world = World::new("exit 0");
+        let handle = world.launch(1).await;
+        assert_eq!(world.local.gone(&handle).await.expect("it is known"), None);
+    }
+
+    #[tokio::test]
+    async fn a_runner_that_was_killed_leaves_nothing_when_it_is_told_of() {
+        let world = World::new(
+            "setsid sh -c \"trap '' TERM; touch \\\"$RUN_DATA/ready\\\"; while :; do sleep 0.1; done\" & while :; do sleep 0.1; done",
+        );
+        let handle = world.launch(1).await;
+        world.is_ready().await;
+        let Seen::Here(mark) = world.local.seen(&handle).expect("ours") else {
+            panic!("it is here");
+        };
+        for found in Processes::marked(&mark).find() {
+            if found.is_runner {
+                found.signal(Signal::KILL);
+            }
+        }
+        let how = world.local.gone(&handle).await.expect("it can be seen");
+        assert_eq!(how.as_deref(), Some("signal: 9 (SIGKILL)"));
+        assert!(Processes::marked(&mark).find().is_empty());
     }
 
     #[tokio::test]

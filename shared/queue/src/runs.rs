@@ -331,6 +331,33 @@ impl Queue {
         }
     }
 
+    /// Ends a run whose runner is gone without its last word, with nothing of it left: says who started it and has looked. Its job
+    /// is tried again or is dead, or cancelled where it was asked to stop. Returns what the job is now; nothing where the run was
+    /// over.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn lose_runner(
+        &self,
+        tenant: TenantId,
+        hold: Hold,
+        why: &str,
+    ) -> Result<Option<JobState>, sqlx::Error> {
+        let state = sqlx::query_scalar!(
+            "select switchyard.lose_runner($1, $2, $3, $4)::text",
+            tenant.uuid(),
+            hold.job.0,
+            hold.epoch,
+            storable(why),
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await?;
+        state
+            .map(|state| state.parse::<JobState>())
+            .transpose()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    }
+
     /// The newest run of a job, if it had any: what a task that is called again goes on from.
     ///
     /// # Errors

@@ -276,7 +276,7 @@ fn happened(language: Language, event: &pages::JobEvent) -> JobEvent {
         "retry_planned" => (JobEventKind::Retrying, text("error")),
         "lease_over" => (
             JobEventKind::LeaseLost,
-            text("worker").map(|w| rows::worker_name(&w)),
+            text("error").or_else(|| text("worker").map(|w| rows::worker_name(&w))),
         ),
         "cancel_requested" => (JobEventKind::CancelRequested, by()),
         "cancelled" => (JobEventKind::Cancelled, text("note")),

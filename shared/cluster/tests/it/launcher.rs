@@ -196,6 +196,67 @@ async fn a_runner_that_died_leaves_its_last_lines() {
 }
 
 #[tokio::test]
+async fn a_run_is_told_of_when_its_job_failed_was_deleted_or_cannot_start() {
+    let Some(place) = Place::open().await else {
+        return;
+    };
+    let Some(server) = &place.server else { return };
+    let Some(launcher) = launcher(&place).await else {
+        return;
+    };
+    let [failed, deleted, stuck] = [20, 21, 22].map(|job| launch(&launcher, job, 1));
+    for run in [&failed, &deleted, &stuck] {
+        launcher.launch(run).await.unwrap();
+    }
+    let gone = async |run: &Launch| launcher.gone(&run.handle).await.unwrap().unwrap();
+    let happens = async {
+        let mut dead = pod("20-1", "Failed");
+        dead["status"]["containerStatuses"] =
+            json!([{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]);
+        place.create("pods", dead).await;
+        let status = json!({"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}});
+        let failed = place.jobs();
+        failed
+            .patch("run-20-1", &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .unwrap();
+        failed
+            .delete("run-21-1", &Default::default())
+            .await
+            .unwrap();
+        let mut pulls = pod("22-1", "Pending");
+        pulls["status"]["containerStatuses"] = json!([{"state": {"waiting": {
+            "reason": "ImagePullBackOff", "message": "Back-off pulling image \"x:1\""}}}]);
+        place.create("pods", pulls).await;
+    };
+    let all = async { tokio::join!(gone(&failed), gone(&deleted), gone(&stuck), happens) };
+    let removed = async {
+        // The kubelet takes the pod away when its Job is deleted.
+        while place.jobs().get_opt("run-22-1").await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        place
+            .core("pods")
+            .delete("run-22-1-abc", &Default::default())
+            .await
+            .ok();
+    };
+    let told = tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::join!(all, removed).0
+    });
+    let (failed, deleted, stuck, ()) = told.await.unwrap();
+    assert!(
+        failed.starts_with("its Job failed: BackoffLimitExceeded; its container: OOMKilled"),
+        "{failed}"
+    );
+    assert_eq!(deleted, "its Job was deleted");
+    assert_eq!(
+        stuck,
+        "its pod cannot start: ImagePullBackOff Back-off pulling image \"x:1\""
+    );
+}
+
+#[tokio::test]
 async fn an_earlier_run_is_put_away_before_a_later_one_begins() {
     let Some(place) = Place::open().await else {
         return;

@@ -660,3 +660,50 @@ async fn a_worker_of_ours_loses_its_job_also_after_such_a_time() {
         FinishReport::Stale
     );
 }
+
+#[tokio::test]
+async fn a_runner_that_is_gone_is_said_once_and_its_job_goes_on() {
+    let world = World::new().await;
+    let lose = async |hold: Hold| {
+        world
+            .queue
+            .lose_runner(world.tenant, hold, "its runner went away: exit status: 78")
+            .await
+            .unwrap()
+    };
+    let hold = world.begun(|_| ()).await;
+    let foreign = world.tenant().await;
+    let of_another = world.queue.lose_runner(foreign, hold, "it died").await;
+    assert_eq!(of_another.unwrap(), None);
+    assert_eq!(lose(hold).await, Some(JobState::Queued));
+    assert_eq!(lose(hold).await, None, "again");
+    let last = world.queue.last_run(world.tenant, hold.job).await.unwrap();
+    let last = last.unwrap();
+    assert_eq!(last.state, RunState::Lost);
+    assert_eq!(
+        last.reason.as_deref(),
+        Some("its runner went away: exit status: 78")
+    );
+    assert_eq!(
+        world.ends(hold, RunEnd::Succeeded).await,
+        Heard::Stale(Some(JobState::Queued)),
+        "its word comes too late"
+    );
+    let kinds = world.kinds(hold).await;
+    assert!(kinds.contains(&"lease_over".to_owned()), "{kinds:?}");
+
+    // One that had said its last word has nothing to lose.
+    let hold = world.begun(|_| ()).await;
+    world.ends(hold, RunEnd::Succeeded).await;
+    assert_eq!(lose(hold).await, None);
+
+    // Of a job that was asked to stop nothing runs any more: that is what it waited for.
+    let hold = world.begun(|_| ()).await;
+    world
+        .queue
+        .cancel(world.tenant, hold.job, "Ann")
+        .await
+        .unwrap();
+    assert_eq!(lose(hold).await, Some(JobState::Cancelled));
+    assert_eq!(world.run_state(hold).await, RunState::Cancelled);
+}

@@ -198,6 +198,7 @@ pub(crate) const CALLS: &[Call] = &[
             {tenant}, gen_random_uuid(), 'of-a-free', 'mine', '{}', 'a person', null, null
         ) l",
     ),
+    writes(SYSTEM, "lose_runner", "select switchyard.lose_runner({tenant}, {outside}, 1, 'it died')"),
     for_all(SYSTEM, "make_due", CLOCK),
     for_all(SYSTEM, "make_partitions", INSTALLATION),
     for_all(SYSTEM, "measure", INSTALLATION),
