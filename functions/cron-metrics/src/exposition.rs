@@ -206,6 +206,11 @@ impl Told {
             "How long the job waits to be stopped that has waited longest; 0 when there is none",
             age(self.now, snapshot.oldest_cancel_at),
         );
+        self.number(
+            "terraform_state_lock_age_seconds",
+            "How long the lock of a state of terraform is held that is held longest; 0 when nobody holds one",
+            age(self.now, snapshot.oldest_state_lock_at),
+        );
     }
 
     fn workers(&mut self, snapshot: &Snapshot) {

@@ -108,6 +108,7 @@ async fn what_was_measured_is_told_with_what_the_process_counts() {
         r#"switchyard_outbox_refused{broker="inbound"} 0.0"#,
         "switchyard_tasks_enqueued_total 3",
         "switchyard_unserved_tasks 1.0",
+        "switchyard_terraform_state_lock_age_seconds 0.0",
         r#"switchyard_events_received_total{source="cron-metrics"} 0"#,
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");

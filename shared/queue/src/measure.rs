@@ -180,6 +180,9 @@ pub struct Snapshot {
     pub stuck: i64,
     /// Since when the job waits that has waited longest to be stopped.
     pub oldest_cancel_at: Option<DateTime<Utc>>,
+    /// Since when the lock of a state of terraform is held that is held longest.
+    #[serde(default)]
+    pub oldest_state_lock_at: Option<DateTime<Utc>>,
     /// Since when a job's time has come that nobody has made ready.
     pub overdue_since: Option<DateTime<Utc>>,
     /// Jobs that were ever added, those of transactions that were rolled back included.

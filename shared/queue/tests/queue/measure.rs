@@ -112,6 +112,21 @@ async fn a_measurement_tells_what_there_is() {
     assert_eq!(snapshot.stuck, 1);
     assert!(snapshot.oldest_cancel_at.is_some());
     assert_eq!(snapshot.workers, []);
+
+    // The lock of a state that is held longest.
+    assert_eq!(snapshot.oldest_state_lock_at, None);
+    for (name, hours) in [("young", 1), ("old", 5)] {
+        world
+            .execute(format!(
+                "insert into switchyard.terraform_states (id, database_id, name, lock_id, lock_holder, locked_at, locked_by)
+                 select gen_random_uuid(), '{}', '{name}', 'a-lock', '{{}}', now() - interval '{hours} hours', 'Ann'",
+                world.tenant.uuid()
+            ))
+            .await;
+    }
+    let held = measured(&world).await.oldest_state_lock_at;
+    let hours = (chrono::Utc::now() - held.expect("one is held")).num_hours();
+    assert_eq!(hours, 5);
 }
 
 #[tokio::test]
