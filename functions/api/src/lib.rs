@@ -243,7 +243,7 @@ fn routes(env: &Env) -> Result<Routes, SettingsError> {
         .route("/workspaces/{id}/sync", post(workspaces::sync))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
-        .layer(Extension(workspaces::Reader::of(env)?))
+        .layer(Extension(host::Ticker::of(env, "CRON_WORKSPACES_URL")?))
         .layer(Extension(executors::guard(env)?))
         .layer(Extension(Functions::of(env)?));
     Ok(router.into())

@@ -1,21 +1,18 @@
 //! Workspaces: folders of templates in Git repositories, as people set them, with what was found there.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use egress::Guard;
-use events::{Message, encode_binary};
 use git::{Branch, Folder, Source};
-use host::{Ctx, Env, SettingsError};
+use host::Ticker;
 use http::StatusCode;
 use http::header::LOCATION;
 use model::Role;
 use serde::{Deserialize, Serialize};
 use store::workspaces::{self, Saved, Template, WORKSPACES_MAX, WantedWorkspace, Workspace};
-use url::Url;
 use uuid::Uuid;
 
 use crate::asked::{Asked, Given};
@@ -58,44 +55,6 @@ pub(crate) struct Shown {
     /// What a run can be made of.
     #[serde(rename = "found")]
     templates: Vec<Template>,
-}
-
-/// Who reads workspaces by the clock, to be asked for it at once.
-#[derive(Debug, Clone)]
-pub(crate) struct Reader(Option<Arc<Url>>);
-
-impl Reader {
-    /// By its setting, `CRON_WORKSPACES_URL`; without it a look comes with the next tick.
-    pub(crate) fn of(env: &Env) -> Result<Self, SettingsError> {
-        const SETTING: &str = "CRON_WORKSPACES_URL";
-        let Some(text) = env.get(SETTING).filter(|text| !text.is_empty()) else {
-            return Ok(Self(None));
-        };
-        let url = Url::parse(text).map_err(|error| SettingsError::wrong(SETTING, error))?;
-        Ok(Self(Some(Arc::new(url))))
-    }
-
-    /// Lets it look now, and waits for the end of that. Who does not answer looks with the next tick.
-    async fn look(&self, ctx: &Ctx) {
-        let Some(url) = &self.0 else { return };
-        let id = Uuid::now_v7().to_string();
-        let tick = Message::new(id, "/switchyard/api", "dev.switchyard.tick.v1")
-            .expect("constants and an id are attributes");
-        let (headers, body) = encode_binary(&tick);
-        match ctx.http().post(url, headers, body, SYNC_WAIT).await {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => {
-                tracing::info!(status = answer.status().as_u16(), "a look was not taken on");
-            }
-            Err(error) => {
-                let error = error.without_url();
-                tracing::info!(
-                    error = &error as &dyn std::error::Error,
-                    "a look was not waited for"
-                );
-            }
-        }
-    }
 }
 
 impl Wanted {
@@ -227,7 +186,7 @@ pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<Statu
 /// Looks at the repository now. 200 with what it found, or what it failed with; 202 when that takes longer.
 pub(crate) async fn sync(
     Path(id): Path<String>,
-    Extension(reader): Extension<Reader>,
+    Extension(reader): Extension<Ticker>,
     asked: Asked,
 ) -> Result<impl IntoResponse, Problem> {
     asked.may(Role::Operator)?;
@@ -237,7 +196,7 @@ pub(crate) async fn sync(
     let known = workspaces::sync_soon(&mut tx, id).await?;
     tx.commit().await?;
     known.ok_or(Problem::NotFound)?;
-    reader.look(asked.ctx()).await;
+    reader.tick(asked.ctx(), SYNC_WAIT).await;
     let after = shown(&asked, id).await?;
     let status = if after.workspace.looked_at > before.workspace.looked_at {
         StatusCode::OK

@@ -19,7 +19,7 @@ mod preview;
 #[cfg(test)]
 mod source_checks;
 
-use host::{Function, Kind};
+use host::{Function, Kind, Ticker};
 use model::DatabaseRole;
 
 /// The function.
@@ -31,6 +31,8 @@ pub const FUNCTION: Function = Function {
         // Bodies are opened and forms are signed with it: without it half of the pages would fail later.
         env.require("MASTER_KEY_FILE")?;
         let guard = env.tenant_guard()?;
-        Ok(http::router(env.parse()?, webhook::Functions::of(env)?, guard).into())
+        let workspaces = Ticker::of(env, "CRON_WORKSPACES_URL")?;
+        let functions = webhook::Functions::of(env)?;
+        Ok(http::router(env.parse()?, functions, guard, workspaces).into())
     },
 };

@@ -33,6 +33,7 @@ mod serve;
 mod subscriber;
 mod tasks;
 mod telemetry;
+mod ticker;
 mod trace;
 
 pub use background::background;
@@ -52,4 +53,5 @@ pub use serve::{GRACE, Peer, ServeLimits, listen, serve};
 pub use subscriber::{EventError, subscriber};
 pub use tasks::tasks;
 pub use telemetry::{LogFormat, init_telemetry};
+pub use ticker::Ticker;
 pub use trace::Traceparent;

@@ -45,7 +45,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use egress::Guard;
-use host::Ctx;
+use host::{Ctx, Ticker};
 use http::HeaderMap;
 use serde::Deserialize;
 use webhook::Functions;
@@ -73,7 +73,12 @@ pub(crate) struct Settings {
 }
 
 /// The pages; stored deliveries are handed in again to `functions`, and `guard` looks at URLs before they are saved.
-pub(crate) fn router(settings: Settings, functions: Functions, guard: Guard) -> Router<Ctx> {
+pub(crate) fn router(
+    settings: Settings,
+    functions: Functions,
+    guard: Guard,
+    workspaces: Ticker,
+) -> Router<Ctx> {
     Router::new()
         .merge(told())
         .route("/", get(overview::page))
@@ -184,6 +189,7 @@ pub(crate) fn router(settings: Settings, functions: Functions, guard: Guard) -> 
         .route("/preferences", post(session::preferences))
         .fallback(|| async { Problem::NotFound })
         .layer(Extension(functions))
+        .layer(Extension(workspaces))
         .layer(Extension(Arc::new(guard)))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(axum::middleware::from_fn_with_state(settings, frame::frame))

@@ -1,8 +1,11 @@
 //! Workspaces: what runs are started from, and looking at their repositories now.
 
+use std::time::Duration;
+
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use host::Ctx;
+use host::{Ctx, Ticker};
 use maud::Markup;
 use serde::Deserialize;
 use store::workspaces::{self, Template, TemplateKind, Workspace};
@@ -87,12 +90,16 @@ pub(super) async fn page(
     Ok(workspace(&signed.reader(), &view))
 }
 
+/// How long a person waits for a look to end before the page is shown without what it finds.
+const SYNC_WAIT: Duration = Duration::from_secs(10);
+
 #[derive(Deserialize)]
 pub(super) struct Sync {}
 
-/// Lets whoever reads workspaces come to this one first, with the next tick of its clock.
+/// Lets whoever reads workspaces come to this one first, now, and shows what it found, or that it is still at it.
 pub(super) async fn sync(
     State(ctx): State<Ctx>,
+    Extension(reader): Extension<Ticker>,
     signed: Signed,
     Path(id): Path<String>,
     Posted(Sync {}): Posted<Sync>,
@@ -107,5 +114,6 @@ pub(super) async fn sync(
         .await?
         .ok_or(Problem::NotFound)?;
     tx.commit().await?;
+    reader.tick(&ctx, SYNC_WAIT).await;
     Ok(Redirect::to(&format!("/workspaces/{id}")).into_response())
 }

@@ -9,7 +9,7 @@ use model::Role;
 use model::run::{RunEnd, RunNews, RunOver, RunReport, StepNews, StepState, Then};
 use serde_json::json;
 
-use super::{Served, Stream, served};
+use super::{Served, Stream, served, served_with};
 
 /// The numbers of the lines in a page or a piece of one.
 fn numbers(page: &str) -> Vec<i64> {
@@ -289,6 +289,50 @@ async fn pages_about_runs_open_for_who_may_see_them() {
     let (status, page) = it.get(Some(&olga), form).await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("main.tf"), "{page}");
+}
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's server has no host to spawn by"
+)]
+async fn a_workspace_is_looked_at_when_somebody_asks_and_shown_with_what_was_found() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = asked.clone();
+    let reader = axum::Router::new().fallback(async move |headers: http::HeaderMap| {
+        assert_eq!(headers["ce-type"], "dev.switchyard.tick.v1");
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        StatusCode::ACCEPTED
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move { axum::serve(listener, reader).await });
+    let it = served_with("CRON_WORKSPACES_URL", &url).await;
+    let id = uuid::Uuid::now_v7();
+    sqlx::query(
+        "insert into switchyard.workspaces (id, database_id, name, repository, branch, next_at, created_by)
+         values ($1, $2, 'network', 'https://git.example.com/infra/network', 'main', now() + interval '1 hour', 'Ann')",
+    )
+    .bind(id)
+    .bind(it.acme.tenant.uuid())
+    .execute(&it.rows)
+    .await
+    .expect("a workspace");
+    let olga = it.sign_in("acme", "Olga", Role::Operator).await;
+    let answer = it.post(&olga, &format!("/workspaces/{id}/sync")).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+    let due: bool = sqlx::query_scalar("select next_at <= now() from switchyard.workspaces")
+        .fetch_one(&it.rows)
+        .await
+        .expect("it is there");
+    assert!(due, "whoever is asked finds it first");
+    let vera = it.sign_in("acme", "Vera", Role::Viewer).await;
+    let answer = it.post(&vera, &format!("/workspaces/{id}/sync")).await;
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+    serving.abort();
 }
 
 #[tokio::test]
