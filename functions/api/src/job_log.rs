@@ -13,7 +13,7 @@ use futures::stream;
 use host::metrics::{SseClient, Streamed};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::{JobId, JobState};
+use model::{JobId, JobState, Waiting};
 use serde::Serialize;
 use serde_json::json;
 use store::pages::{self, LogCursor};
@@ -139,6 +139,8 @@ async fn follow(
 struct Told<'a> {
     id: JobId,
     state: JobState,
+    /// A person, a runner or a callback.
+    waits_for: Option<Waiting>,
     reason: Option<&'a str>,
     attempts: i32,
     epoch: i64,
@@ -149,7 +151,7 @@ struct Tail {
     job: JobId,
     after: LogCursor,
     /// What was told of the job last.
-    state: Option<(JobState, i64)>,
+    state: Option<(JobState, Option<Waiting>, i64)>,
     ready: VecDeque<Bytes>,
     wait: Duration,
     heard: Instant,
@@ -209,6 +211,7 @@ impl Tail {
         let told = Told {
             id: job.id,
             state: job.state,
+            waits_for: job.waits_for,
             reason: job.reason.as_deref(),
             attempts: job.attempts,
             epoch: job.epoch,
@@ -219,8 +222,8 @@ impl Tail {
                 self.push("end", &json!(told));
                 self.ended = true;
             }
-        } else if self.state != Some((job.state, job.epoch)) {
-            self.state = Some((job.state, job.epoch));
+        } else if self.state != Some((job.state, job.waits_for, job.epoch)) {
+            self.state = Some((job.state, job.waits_for, job.epoch));
             self.push("job", &json!(told));
         }
         Ok(())

@@ -139,6 +139,22 @@ impl Waiting {
     }
 }
 
+impl FromStr for Waiting {
+    type Err = UnknownWaiting;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWaiting> {
+        [Self::Runner, Self::Callback, Self::Approval]
+            .into_iter()
+            .find(|it| it.as_str() == text)
+            .ok_or_else(|| UnknownWaiting(text.to_owned()))
+    }
+}
+
+/// A text that names nothing that a job waits for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is nothing that a job waits for")]
+pub struct UnknownWaiting(String);
+
 /// What a new job with a key does to one with the same key that is still queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -34,7 +34,8 @@ pub use id::{
 };
 pub use job::{
     CancelOutcome, DEPTH_MAX, FinishReport, JobCancelRequested, JobQueued, JobState, JobUpdate,
-    KeyMode, LogLine, LogStream, TaskPolicy, UnknownState, Waiting, WorkloadAction, WorkloadJob,
+    KeyMode, LogLine, LogStream, TaskPolicy, UnknownState, UnknownWaiting, Waiting, WorkloadAction,
+    WorkloadJob,
 };
 pub use role::{DatabaseRole, Role, UnknownRole};
 pub use scheme::Scheme;

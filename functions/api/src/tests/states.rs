@@ -213,6 +213,55 @@ async fn a_decision_takes_an_operator_and_names_what_was_read() {
 }
 
 #[tokio::test]
+async fn of_decisions_that_come_together_one_counts() {
+    let it = served().await;
+    role(&it, "operator").await;
+    let (job, epoch) = loop {
+        let claimed: (i64, i64) = sqlx::query_as(
+            "select id, epoch from switchyard.claim_jobs(gen_random_uuid(), array['task-static'], 1, '1 min')",
+        )
+        .fetch_one(&it.rows)
+        .await
+        .expect("two houses have a job each");
+        if claimed.0 == it.acme.job {
+            break claimed;
+        }
+    };
+    sqlx::query("select switchyard.wait_job($1, $2, 'approval', '1 hour', null)")
+        .bind(job)
+        .bind(epoch)
+        .execute(&it.rows)
+        .await
+        .expect("it waits");
+    let plan = json!({"plan": "0".repeat(64)});
+    let decisions = (0..8).map(|n| {
+        let verb = if n % 2 == 0 { "approve" } else { "reject" };
+        let (it, plan) = (&it, plan.clone());
+        async move {
+            let path = format!("/jobs/{job}/{verb}");
+            it.said("POST", &path, Some(plan)).await
+        }
+    });
+    let said = futures::future::join_all(decisions).await;
+    let taken = said.iter().filter(|(status, _)| *status == 200).count();
+    let late = said.iter().filter(|(status, said)| {
+        *status == 409
+            && said["detail"]
+                .as_str()
+                .is_some_and(|why| why.starts_with("decided"))
+    });
+    assert_eq!((taken, late.count()), (1, 7), "{said:?}");
+    let recorded: i64 = sqlx::query_scalar(
+        "select count(*) from switchyard.job_events where job_id = $1 and kind in ('approved', 'rejected')",
+    )
+    .bind(job)
+    .fetch_one(&it.rows)
+    .await
+    .expect("a count");
+    assert_eq!(recorded, 1);
+}
+
+#[tokio::test]
 async fn a_run_that_cannot_be_is_refused_before_there_is_a_job() {
     let it = served().await;
     role(&it, "operator").await;

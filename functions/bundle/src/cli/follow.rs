@@ -25,7 +25,12 @@ const MESSAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Told {
     pub(crate) state: model::JobState,
+    /// What it waits for, where it does.
+    #[serde(default)]
+    pub(crate) waits_for: Option<model::Waiting>,
     pub(crate) reason: Option<String>,
+    /// The number of its claim.
+    pub(crate) epoch: i64,
 }
 
 /// A line, as far as it is shown.

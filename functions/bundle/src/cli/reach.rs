@@ -207,8 +207,8 @@ impl Client {
         }
         let sent = self.egress.send(method, &url, headers, body, timeout).await;
         sent.map_err(|error| {
-            anyhow::Error::from(Passing(format!("{} does not answer", self.base)))
-                .context(error.without_url().to_string())
+            let why = error.without_url();
+            Passing(format!("{} does not answer ({why})", self.base)).into()
         })
     }
 }

@@ -1,6 +1,5 @@
 //! `switchyard run`: starts a job, follows its log, asks where a person must decide, and ends as the job does.
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -10,7 +9,7 @@ use model::{JobId, JobState};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::failure::WrongSetting;
+use super::failure::{Exit, WrongSetting};
 use super::follow::{Follow, News};
 use super::logs::ended;
 use super::output::{Paint, line, note};
@@ -18,8 +17,11 @@ use super::reach::{Client, Output, ReachArgs, text_of};
 use super::shown::Shown;
 use super::signals::Signals;
 
+mod decision;
 mod folder;
 mod plan;
+
+use decision::Decision;
 
 /// The largest payload, in bytes of JSON: what the API takes, without what is around it.
 const PAYLOAD_BYTES_MAX: u64 = 240 * 1024;
@@ -114,8 +116,10 @@ pub(crate) async fn run(env: &Env, args: StartArgs) -> anyhow::Result<()> {
             &mut started,
         ))
         .await;
-    if let (Err(_), Some(job)) = (&done, started)
+    // It goes on without us.
+    if let (Err(error), Some(job)) = (&done, started)
         && args.reach.output == Output::Text
+        && !error.is::<Exit>()
     {
         note(format_args!(
             "its log: switchyard logs -f {job}; to stop it: switchyard cancel {job} --wait"
@@ -207,19 +211,26 @@ async fn see_through(
         note(format_args!("job {job}{at}"));
     }
     let mut follow = Follow::new(client, job, "", Shown::of(env), output);
+    let approve = args.terraform.approve;
+    let mut decision = Decision::new(client, job, approve, output, Paint::stdout(env));
     let mut told = Vec::new();
     loop {
-        match follow.next().await? {
+        let news = tokio::select! {
+            news = follow.next() => news?,
+            answered = decision.answered() => {
+                answered?;
+                continue;
+            }
+        };
+        match news {
             News::End(end) => {
                 if end.state == JobState::Succeeded {
-                    outputs(env, client, job, output).await?;
+                    outputs(env, client, job, output, decision.has_shown()).await?;
                 }
                 return ended(job, &end, output);
             }
-            News::Job(now) if now.state == JobState::Waiting => {
-                decide(env, client, job, args).await?;
-            }
             News::Job(now) => {
+                decision.hear(&now).await?;
                 if output == Output::Text && now.state == JobState::Queued {
                     why(client, job, &mut told).await?;
                 }
@@ -231,6 +242,10 @@ async fn see_through(
 /// Says why it does not go on, each reason once.
 async fn why(client: &Client, job: JobId, told: &mut Vec<Value>) -> anyhow::Result<()> {
     let mut found = client.get(&format!("jobs/{job}")).await?;
+    // By now somebody may work on it.
+    if found["state"] != "queued" {
+        return Ok(());
+    }
     let reasons = found["reasons"].take();
     for reason in reasons.as_array().into_iter().flatten() {
         let kind = reason["why"].clone();
@@ -246,7 +261,8 @@ async fn why(client: &Client, job: JobId, told: &mut Vec<Value>) -> anyhow::Resu
 /// A reason in the API's words: its kind, and what goes with it.
 fn words(reason: &Value) -> String {
     let mut words = Vec::new();
-    for (name, value) in reason.as_object().into_iter().flatten() {
+    let known = reason.as_object().into_iter().flatten();
+    for (name, value) in known.filter(|(_, value)| !value.is_null()) {
         let value = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
@@ -258,71 +274,22 @@ fn words(reason: &Value) -> String {
     words.join(", ")
 }
 
-/// Where it waits for an approval: shows the plan, and asks or approves.
-async fn decide(env: &Env, client: &Client, job: JobId, args: &StartArgs) -> anyhow::Result<()> {
-    let found = client.get(&format!("jobs/{job}")).await?;
-    let waits = found["reasons"].as_array().into_iter().flatten();
-    if !waits.into_iter().any(|reason| reason["why"] == "approval") {
-        return Ok(());
-    }
-    let mut runs = client.get(&format!("jobs/{job}/runs")).await?;
-    let run = runs["items"][0].take();
-    let Some(sha256) = plan::sha256(&run) else {
-        bail!("job {job} waits for an approval of something that is no plan: decide on its page");
-    };
-    let output = args.reach.output;
-    match output {
-        Output::Text => {
-            for text in plan::lines(&run["report"]["plan"], Paint::stdout(env)) {
-                line(text);
-            }
-        }
-        Output::Json => line(json!({ "plan": run["report"]["plan"], "sha256": sha256 })),
-    }
-    let verb = if args.terraform.approve {
-        Some("approve")
-    } else if output == Output::Text && std::io::stdin().is_terminal() {
-        Some(ask().await?)
-    } else {
-        note(format_args!(
-            "job {job} waits for an approval: on its page, or by POST /jobs/{job}/approve; --approve does without"
-        ));
-        None
-    };
-    if let Some(verb) = verb {
-        let body = json!({ "plan": sha256 });
-        client.post(&format!("jobs/{job}/{verb}"), &body).await?;
-    }
-    Ok(())
-}
-
-/// What the person at the terminal wants. Only a whole word counts.
-async fn ask() -> anyhow::Result<&'static str> {
-    note("Apply this plan? Only \"yes\" does; anything else rejects it.");
-    let mut text = String::new();
-    let reading = tokio::task::spawn_blocking(move || {
-        std::io::stdin().lock().read_line(&mut text).map(|_| text)
-    });
-    let text = reading.await.context("the answer could not be read")??;
-    Ok(if text.trim() == "yes" {
-        "approve"
-    } else {
-        "reject"
-    })
-}
-
-/// The outputs of an apply, those that may be seen.
-async fn outputs(env: &Env, client: &Client, job: JobId, output: Output) -> anyhow::Result<()> {
+/// The outputs of an apply, those that may be seen; and the plan, where it was not shown before: then it is the end of it.
+async fn outputs(
+    env: &Env,
+    client: &Client,
+    job: JobId,
+    output: Output,
+    shown: bool,
+) -> anyhow::Result<()> {
     if output == Output::Json {
         return Ok(());
     }
     let mut runs = client.get(&format!("jobs/{job}/runs")).await?;
     let paint = Paint::stdout(env);
     let report = runs["items"][0]["report"].take();
-    // A plan that nobody was asked about is the end of it.
-    let planned = report["plan"]
-        .is_object()
-        .then(|| plan::lines(&report["plan"], paint));
+    let planned =
+        (!shown && report["plan"].is_object()).then(|| plan::lines(&report["plan"], paint));
     for text in planned.into_iter().flatten() {
         line(text);
     }
@@ -351,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_reason_is_said_in_words() {
-        let reason = json!({"why": "no_executor", "task": "x"});
+        let reason = json!({"why": "no_executor", "task": "x", "since": null});
         assert_eq!(words(&reason), "no executor, task x");
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use database::TenantTx;
-use model::{BindingId, CancelOutcome, EventId, JobId, JobState, WorkloadId};
+use model::{BindingId, CancelOutcome, EventId, JobId, JobState, Waiting, WorkloadId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ pub struct Job {
     pub task: String,
     /// Its state.
     pub state: JobState,
+    /// What it waits for outside, where it does.
+    pub waits_for: Option<Waiting>,
     /// The workload that it works on.
     pub workload: Option<Named<WorkloadId>>,
     /// Why it ended as it did, or what went wrong in its last attempt.
@@ -284,6 +286,7 @@ async fn read(tx: &mut TenantTx, ids: &[i64], bulk: Bulk) -> Result<Vec<JobDetai
                     id: JobId(row.id),
                     task: row.task,
                     state,
+                    waits_for: row.waiting.as_deref().map(word).transpose()?,
                     workload: row.workload_id.zip(row.workload).map(|(id, name)| Named {
                         id: id.into(),
                         name,

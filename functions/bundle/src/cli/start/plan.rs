@@ -70,6 +70,10 @@ pub(super) fn lines(plan: &Value, paint: Paint) -> Vec<String> {
         lines.push(format!("    … {left} more resources, on the job's page"));
     }
     let count = |name: &str| plan["changes"][name].as_u64().unwrap_or_default();
+    if resources.is_empty() && left == 0 {
+        lines.push(paint.bold("No changes to resources."));
+        return lines;
+    }
     lines.push(String::new());
     lines.push(paint.bold(format_args!(
         "Plan: {} to add, {} to change, {} to destroy.",
@@ -90,10 +94,11 @@ pub(super) fn outputs(report: &Value, paint: Paint) -> Vec<String> {
     };
     let mut lines = vec![String::new(), paint.bold("Outputs:")];
     lines.extend(outputs.iter().map(|(name, output)| {
-        let value = if output["sensitive"] == true {
-            "(sensitive)".to_owned()
-        } else {
-            short(&output["value"])
+        let value = match (&output["value"], output["bytes"].as_u64()) {
+            _ if output["sensitive"] == true => "(sensitive)".to_owned(),
+            // What is large is not in the report.
+            (Value::Null, Some(bytes)) => format!("({bytes} bytes, in the state)"),
+            (value, _) => short(value),
         };
         format!("  {} = {value}", visible(name))
     }));

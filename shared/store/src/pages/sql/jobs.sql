@@ -1,7 +1,7 @@
 -- Jobs by id ($1), wherever they are; payload and result where $2 says so.
 with found as (
     select
-        j.id, j.task, j.state::text as state, j.due, j.workload_id, j.last_error as reason, j.attempts, j.attempts_max,
+        j.id, j.task, j.state::text as state, j.waiting::text as waiting, j.due, j.workload_id, j.last_error as reason, j.attempts, j.attempts_max,
         j.epoch, j.created_at, j.run_at, j.started_at, null::timestamptz as finished_at, j.queue_name, j.event_id,
         j.binding_id, j.actor, j.replay_of, j.cancel_requested_at, j.cancel_requested_by,
         case when $2 then j.payload end as payload, null::jsonb as result
@@ -9,7 +9,7 @@ with found as (
     where j.database_id = switchyard.current_tenant() and j.id = any ($1)
     union all
     select
-        a.id, a.task, a.state::text, false, a.workload_id, a.reason, a.attempts, a.attempts_max,
+        a.id, a.task, a.state::text, null, false, a.workload_id, a.reason, a.attempts, a.attempts_max,
         a.epoch, a.created_at, a.run_at, a.started_at, a.finished_at, a.queue_name, a.event_id,
         a.binding_id, a.actor, a.replay_of, a.cancel_requested_at, a.cancel_requested_by,
         case when $2 then a.payload end, case when $2 then a.result end
@@ -20,6 +20,7 @@ select
     f.id as "id!",
     f.task as "task!",
     f.state as "state!",
+    f.waiting,
     f.due as "due!",
     f.workload_id,
     w.name as "workload?",
