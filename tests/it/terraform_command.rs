@@ -133,7 +133,7 @@ fn ended(mut command: Command) -> Ran {
     wait(child.spawn().expect("the program starts"))
 }
 
-fn wait(mut child: Child) -> Ran {
+fn wait(child: Child) -> Ran {
     let pid = i32::try_from(child.id())
         .ok()
         .and_then(Pid::from_raw)

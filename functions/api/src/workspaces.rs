@@ -1,5 +1,6 @@
 //! Workspaces: folders of templates in Git repositories, as people set them, with what was found there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;

@@ -211,14 +211,13 @@ async fn see_through(
         note(format_args!("job {job}{at}"));
     }
     let mut follow = Follow::new(client, job, "", Shown::of(env), output);
-    let approve = args.terraform.approve;
-    let mut decision = Decision::new(client, job, approve, output, Paint::stdout(env));
+    let mut decision = Decision::new(client, job, args, Paint::stdout(env));
     let mut told = Vec::new();
     loop {
         let news = tokio::select! {
             news = follow.next() => news?,
-            answered = decision.answered() => {
-                answered?;
+            answer = decision.answered() => {
+                decision.pass_on(&answer?).await?;
                 continue;
             }
         };
@@ -243,7 +242,8 @@ async fn see_through(
 async fn why(client: &Client, job: JobId, told: &mut Vec<Value>) -> anyhow::Result<()> {
     let mut found = client.get(&format!("jobs/{job}")).await?;
     // By now somebody may work on it.
-    if found["state"] != "queued" {
+    let state: JobState = serde_json::from_value(found["state"].take())?;
+    if state != JobState::Queued {
         return Ok(());
     }
     let reasons = found["reasons"].take();

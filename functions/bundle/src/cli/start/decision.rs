@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::plan;
+use super::{StartArgs, plan};
 use crate::cli::follow::Told;
 use crate::cli::output::{Paint, line, note};
 use crate::cli::reach::{Client, Output, Passing};
@@ -37,20 +37,20 @@ struct Asked {
     answer: JoinHandle<std::io::Result<String>>,
 }
 
+/// What is to become of which plan.
+pub(super) struct Answer {
+    sha256: String,
+    verb: &'static str,
+}
+
 impl<'a> Decision<'a> {
-    /// On the plan of this job.
-    pub(super) fn new(
-        client: &'a Client,
-        job: JobId,
-        approve: bool,
-        output: Output,
-        paint: Paint,
-    ) -> Self {
+    /// On the plan of the job that these arguments started.
+    pub(super) fn new(client: &'a Client, job: JobId, args: &StartArgs, paint: Paint) -> Self {
         Self {
             client,
             job,
-            approve,
-            output,
+            approve: args.terraform.approve,
+            output: args.reach.output,
             paint,
             shown: None,
             asked: None,
@@ -90,7 +90,11 @@ impl<'a> Decision<'a> {
             Output::Json => line(json!({ "plan": run["report"]["plan"], "sha256": sha256 })),
         }
         if self.approve {
-            self.pass_on(sha256, "approve").await?;
+            let approved = Answer {
+                sha256: sha256.to_owned(),
+                verb: "approve",
+            };
+            self.pass_on(&approved).await?;
         } else if self.output == Output::Text && std::io::stdin().is_terminal() {
             note("Apply this plan? Only \"yes\" does; anything else rejects it.");
             self.asked = Some(Asked {
@@ -107,27 +111,27 @@ impl<'a> Decision<'a> {
         Ok(())
     }
 
-    /// Waits for the person who was asked, if anybody was, and passes on what they said. Only a whole word counts.
-    pub(super) async fn answered(&mut self) -> anyhow::Result<()> {
+    /// Waits for what the person says who was asked, if anybody was. Only a whole word counts.
+    pub(super) async fn answered(&mut self) -> anyhow::Result<Answer> {
         let Some(asked) = &mut self.asked else {
             return std::future::pending().await;
         };
         let text = (&mut asked.answer).await;
+        let sha256 = std::mem::take(&mut asked.sha256);
+        self.asked = None;
         let text = text.context("the answer could not be read")??;
         let verb = if text.trim() == "yes" {
             "approve"
         } else {
             "reject"
         };
-        let Some(Asked { sha256, .. }) = self.asked.take() else {
-            return Ok(());
-        };
-        self.pass_on(&sha256, verb).await
+        Ok(Answer { sha256, verb })
     }
 
-    async fn pass_on(&self, sha256: &str, verb: &str) -> anyhow::Result<()> {
-        let path = format!("jobs/{}/{verb}", self.job);
-        let body = json!({ "plan": sha256 });
+    /// Tells the API.
+    pub(super) async fn pass_on(&self, answer: &Answer) -> anyhow::Result<()> {
+        let path = format!("jobs/{}/{}", self.job, answer.verb);
+        let body = json!({ "plan": answer.sha256 });
         let mut tries = 0;
         let refused = loop {
             tries += 1;
