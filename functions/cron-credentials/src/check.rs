@@ -172,7 +172,12 @@ impl Asked<'_> {
         }
         let response = request.send().await.map_err(|error| {
             egress::denied(&error).map_or_else(
-                || Verdict::Unsure(format!("nobody answers at {host}: {}", cause(&error))),
+                || {
+                    Verdict::Unsure(format!(
+                        "nobody answers at {host}: {}",
+                        egress::cause(&error)
+                    ))
+                },
                 |denied| Verdict::Bad(denied.to_string()),
             )
         })?;
@@ -198,13 +203,6 @@ impl Answer {
             format!("{host} answered {code}")
         })
     }
-}
-
-/// The innermost cause, which says most.
-fn cause(error: &reqwest::Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 /// The begin of what the other side says, on one line.

@@ -110,9 +110,10 @@ async fn exchange(
         .send()
         .await
         .map_err(|error| {
-            Refused::Silent(
-                egress::denied(&error).map_or_else(|| cause(&error), ToString::to_string),
-            )
+            Refused::Silent(egress::denied(&error).map_or_else(
+                || format!("nobody answers: {}", egress::cause(&error)),
+                ToString::to_string,
+            ))
         })?;
     let status = response.status();
     let asked = response.headers().get(header::RETRY_AFTER);
@@ -132,12 +133,4 @@ async fn exchange(
         retry_after: asked,
         excerpt: text.chars().filter(shown).collect(),
     })
-}
-
-/// The innermost cause, which says most.
-fn cause(error: &reqwest::Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    let last = causes.last().map_or_else(String::new, ToString::to_string);
-    format!("nobody answers: {last}")
 }

@@ -68,6 +68,14 @@ pub async fn read_capped(
     Ok(body.freeze())
 }
 
+/// Why there was no answer: the innermost cause, which says most.
+#[must_use]
+pub fn cause(error: &reqwest::Error) -> String {
+    let first: &dyn std::error::Error = error;
+    let causes = std::iter::successors(Some(first), |error| error.source());
+    causes.last().map_or_else(String::new, ToString::to_string)
+}
+
 /// What both clients have in common.
 #[expect(
     clippy::disallowed_methods,

@@ -136,7 +136,7 @@ pub async fn refs(
                 Some(denied) => denied.clone().into(),
                 None => RefsError::Unreachable {
                     url,
-                    why: cause(&error),
+                    why: egress::cause(&error),
                 },
             });
         }
@@ -149,13 +149,6 @@ pub async fn refs(
     }
     let body = read_capped(response, ANSWER_BYTES_MAX).await?;
     advertisement::refs(&body).map_err(|why| RefsError::NotGit { url, why })
-}
-
-/// The innermost cause, which says most.
-fn cause(error: &reqwest::Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 fn refusal(url: String, status: StatusCode, wait: Option<Duration>) -> RefsError {

@@ -365,7 +365,13 @@ impl<'a> Registry<'a> {
             .await
             .map_err(|error| {
                 egress::denied(&error).map_or_else(
-                    || format!("nobody answers at {}: {}", url.authority(), cause(&error)),
+                    || {
+                        format!(
+                            "nobody answers at {}: {}",
+                            url.authority(),
+                            egress::cause(&error)
+                        )
+                    },
                     ToString::to_string,
                 )
             })?;
@@ -401,11 +407,4 @@ fn used_up(headers: &HeaderMap) -> bool {
     let left = headers.get("ratelimit-remaining");
     let left = left.and_then(|value| value.to_str().ok()?.split(';').next()?.trim().parse().ok());
     left == Some(0_u64)
-}
-
-/// The innermost cause, which says most.
-fn cause(error: &reqwest::Error) -> String {
-    let first: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
 }
