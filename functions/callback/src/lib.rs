@@ -22,13 +22,14 @@ mod told;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use host::{Ctx, Function, Keys, Kind};
+use database::Unanswered;
+use host::{BodyError, Ctx, Function, Keys, Kind};
 use model::{DatabaseRole, JobState};
 use queue::Hold;
 use queue::executors::Heard;
@@ -76,10 +77,8 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 enum Refusal {
     #[error("{0}")]
     Unauthorized(&'static str),
-    #[error("the body is larger than {BODY_BYTES_MAX} bytes")]
-    TooLarge,
-    #[error("the body did not come to its end")]
-    Broken,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("{0}")]
     Bad(BadTold),
     #[error("the database does not answer; say it again in a while")]
@@ -133,30 +132,28 @@ async fn taken(
         // As for a job that the named tenant does not have.
         return Ok(said(token.job.0, Heard::Unknown));
     }
-    let body = read(body).await?;
+    let body = host::read_body(body, BODY_BYTES_MAX).await?;
     let told = Told::read(headers, &body).map_err(Refusal::Bad)?;
     let hold = Hold {
         job: token.job,
         epoch: token.epoch,
     };
     // Asked again the same thing counts once, so that nobody needs to know whether an answer was lost.
-    let hearing = database::answered(|| {
+    let hearing = database::answered_within(TRY_FOR, || {
         ctx.queue()
             .callback(token.tenant, hold, &told.said, &told.log)
     });
-    let heard = match tokio::time::timeout(TRY_FOR, hearing).await {
-        Ok(Ok(heard)) => heard,
-        Ok(Err(error)) if database::is_passing(&error) => return Err(Refusal::Away),
-        Err(_) => return Err(Refusal::Away),
-        Ok(Err(error)) => {
+    let heard = hearing.await.map_err(|why| match why {
+        Unanswered::Away => Refusal::Away,
+        Unanswered::Failed(error) => {
             tracing::error!(
                 job.id = hold.job.0,
                 error = &error as &dyn std::error::Error,
                 "a callback could not be recorded"
             );
-            return Err(Refusal::Internal);
+            Refusal::Internal
         }
-    };
+    })?;
     tracing::info!(
         job.id = hold.job.0,
         job.epoch = hold.epoch,
@@ -199,30 +196,6 @@ fn verified(ctx: &Ctx, keys: &Keys, headers: &HeaderMap) -> Result<CallbackToken
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Refusal> {
-    axum::body::to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|error| {
-            if is_too_long(&error) {
-                Refusal::TooLarge
-            } else {
-                Refusal::Broken
-            }
-        })
-}
-
-/// Whether a body was longer than it may be, and not broken off.
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
 fn said(job: i64, heard: Heard) -> Response {
     let answer = |outcome, state| Answer {
         outcome,
@@ -248,8 +221,8 @@ fn said(job: i64, heard: Heard) -> Response {
 fn refused(refusal: &Refusal) -> Response {
     let status = match refusal {
         Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Refusal::Broken => StatusCode::BAD_REQUEST,
+        Refusal::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
         Refusal::Bad(BadTold::NotJson) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::Bad(_) => StatusCode::BAD_REQUEST,
         Refusal::Away => StatusCode::SERVICE_UNAVAILABLE,

@@ -26,12 +26,13 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router, body::Body};
+use database::Unanswered;
 use host::{Ctx, Keys};
-use model::TenantId;
 use model::run::{
     LOG_BATCH_BYTES_MAX, LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX, REPORT_BYTES_MAX, RunNews,
     RunOver, RunReport, StepNews, StepState,
 };
+use model::{LogStream, TenantId};
 use queue::Hold;
 use queue::runs::{NewsHeard, SpecFound};
 use serde::de::DeserializeOwned;
@@ -46,6 +47,8 @@ use crate::{TRY_FOR, WORKER_ID, said, verified};
 const NEWS_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How large a runner's last word may be, in bytes of JSON.
 const END_BYTES_MAX: usize = 1024 * 1024;
+/// The number that a line of a run can have, at most; no log comes near it.
+const LINES_EVER_MAX: u64 = 1 << 48;
 /// Steps that news may tell of.
 const STEPS_MAX: usize = 1_000;
 
@@ -125,11 +128,11 @@ async fn answered<T, F>(ask: impl Fn() -> F) -> Result<T, RunRefusal>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
-    match tokio::time::timeout(TRY_FOR, database::answered(ask)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(RunRefusal::DatabaseAway),
-    }
+    let answer = database::answered_within(TRY_FOR, ask).await;
+    answer.map_err(|why| match why {
+        Unanswered::Away => RunRefusal::DatabaseAway,
+        Unanswered::Failed(error) => error.into(),
+    })
 }
 
 type Called = Result<Response, RunRefusal>;
@@ -220,7 +223,7 @@ async fn end(
 }
 
 async fn json<T: DeserializeOwned>(body: Body, bytes_max: usize) -> Result<T, RunRefusal> {
-    let bytes = refusal::read(body, bytes_max).await?;
+    let bytes = host::read_body(body, bytes_max).await?;
     serde_json::from_slice(&bytes).map_err(|error| RunRefusal::NotJson(error.to_string()))
 }
 
@@ -230,10 +233,9 @@ fn check(news: &RunNews) -> Result<(), RunRefusal> {
     if news.lines.len() > LOG_BATCH_LINES_MAX {
         return too_large(format!("news carry {LOG_BATCH_LINES_MAX} lines at most"));
     }
-    if let Some((place, _)) = (news.first..)
-        .zip(&news.lines)
-        .find(|(_, (_, line))| line.len() > LOG_LINE_BYTES_MAX)
-    {
+    let is_long = |(_, line): &(LogStream, String)| line.len() > LOG_LINE_BYTES_MAX;
+    if let Some(at) = news.lines.iter().position(is_long) {
+        let place = news.first.saturating_add(at as u64);
         return too_large(format!(
             "line {place} is longer than {LOG_LINE_BYTES_MAX} bytes: cut it and say so"
         ));
@@ -247,10 +249,10 @@ fn check(news: &RunNews) -> Result<(), RunRefusal> {
     if news.steps.len() > STEPS_MAX {
         return too_large(format!("news tell of {STEPS_MAX} steps at most"));
     }
-    if news.first == 0 && !news.lines.is_empty() {
-        return Err(RunRefusal::Wrong(
-            "first is the number of the first line, from 1".to_owned(),
-        ));
+    if !(1..=LINES_EVER_MAX).contains(&news.first) && !news.lines.is_empty() {
+        return Err(RunRefusal::Wrong(format!(
+            "first is the number of the first line, from 1 to {LINES_EVER_MAX}"
+        )));
     }
     news.report.as_ref().map_or(Ok(()), check_report)
 }

@@ -571,7 +571,7 @@ async fn nothing_is_believed_without_the_token_of_the_call() {
     assert_eq!(status, 401, "a token in the query is none");
     // Whose token is bad is not listened to: the body is not read.
     let body = Body::from_stream(futures::stream::once(async {
-        Err::<Bytes, _>(std::io::Error::other("it was read"))
+        Err::<axum::body::Bytes, _>(std::io::Error::other("it was read"))
     }));
     let (status, _) = world
         .post(&[("x-job-id", &job), ("x-worker-id", "x")], body)

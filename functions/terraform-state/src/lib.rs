@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
@@ -31,7 +31,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use host::{Ctx, Function, Keys, Kind};
+use database::Unanswered;
+use host::{BodyError, Ctx, Function, Keys, Kind};
 use md5::Md5;
 use model::DatabaseRole;
 use sha2::{Digest as _, Sha256};
@@ -89,10 +90,8 @@ enum Refusal {
     BadName,
     #[error("{0}")]
     Bad(String),
-    #[error("the body is larger than {0} bytes")]
-    TooLarge(usize),
-    #[error("the body did not come to its end")]
-    Broken,
+    #[error(transparent)]
+    Body(#[from] BodyError),
     #[error("the state is locked by {} ({})", .0.who, .0.id)]
     Locked(Box<LockInfo>),
     #[error("it is another lock that is held, by {} ({})", .0.who, .0.id)]
@@ -192,7 +191,7 @@ async fn read(ctx: &Ctx, caller: &Caller<'_>) -> Result<Response, Refusal> {
 }
 
 async fn lock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, Refusal> {
-    let info = lock_info(&whole(body, LOCK_BYTES_MAX).await?)?;
+    let info = lock_info(&host::read_body(body, LOCK_BYTES_MAX).await?)?;
     let answer = patient(|| ctx.store().lock_terraform_state(caller, &info)).await?;
     match answer {
         LockAnswer::Done => {
@@ -211,7 +210,7 @@ async fn lock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, Re
 }
 
 async fn unlock(ctx: &Ctx, caller: &Caller<'_>, body: Body) -> Result<Response, Refusal> {
-    let body = whole(body, LOCK_BYTES_MAX).await?;
+    let body = host::read_body(body, LOCK_BYTES_MAX).await?;
     if body.is_empty() {
         return force_unlock(ctx, caller).await;
     }
@@ -250,7 +249,7 @@ async fn write(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let body = whole(body, STATE_BYTES_MAX).await?;
+    let body = host::read_body(body, STATE_BYTES_MAX).await?;
     if let Some(told) = headers.get(CONTENT_MD5)
         && told.as_bytes() != STANDARD.encode(Md5::digest(&body)).as_bytes()
     {
@@ -313,47 +312,33 @@ fn lock_info(body: &[u8]) -> Result<LockInfo, Refusal> {
         .ok_or_else(|| Refusal::Bad("the lock's ID has 1 to 100 bytes".to_owned()))
 }
 
-async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
-    axum::body::to_bytes(body, bytes_max)
-        .await
-        .map_err(|error| {
-            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            while let Some(error) = cause {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    return Refusal::TooLarge(bytes_max);
-                }
-                cause = error.source();
-            }
-            Refusal::Broken
-        })
-}
-
 /// Asks the database until it answers, for as long as a request may be held. Whatever is asked here may be asked twice.
 async fn patient<T, F, Fut>(ask: F) -> Result<T, Refusal>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, sqlx::Error>>,
 {
-    match tokio::time::timeout(TRY_FOR, database::answered(ask)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) if database::is_passing(&error) => Err(Refusal::Away),
-        Err(_) => Err(Refusal::Away),
-        Ok(Err(error)) => {
+    let answer = database::answered_within(TRY_FOR, ask).await;
+    answer.map_err(|why| match why {
+        Unanswered::Away => Refusal::Away,
+        Unanswered::Failed(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "a state could not be worked with"
             );
-            Err(Refusal::Internal)
+            Refusal::Internal
         }
-    }
+    })
 }
 
 fn refused(refusal: &Refusal) -> Response {
     let status = match refusal {
         Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         Refusal::Forbidden(_) | Refusal::Ended | Refusal::Full => StatusCode::FORBIDDEN,
-        Refusal::BadName | Refusal::Bad(_) | Refusal::Broken => StatusCode::BAD_REQUEST,
-        Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::BadName | Refusal::Bad(_) | Refusal::Body(BodyError::Broken) => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Locked(_) => StatusCode::LOCKED,
         Refusal::OtherLock(_) | Refusal::Quarantined { .. } => StatusCode::CONFLICT,
         Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,

@@ -66,6 +66,15 @@ pub enum ArtifactError {
         /// How many it has.
         bytes: usize,
     },
+    /// More parts than an artifact has.
+    #[error(
+        "{parts} parts are more than the {} that an artifact has at most",
+        parts::PARTS_MAX
+    )]
+    TooManyParts {
+        /// How many were announced.
+        parts: u32,
+    },
     /// Parts are not there.
     #[error("parts are not there, part {part} first: send them")]
     MissingPart {
@@ -131,6 +140,7 @@ impl ArtifactError {
             Self::Name(_)
             | Self::Refused(_)
             | Self::PartSize { .. }
+            | Self::TooManyParts { .. }
             | Self::MissingPart { .. }
             | Self::NotSent
             | Self::ElsewhereSent { .. }

@@ -15,7 +15,7 @@ use crate::{AT_ONCE_BYTES_MAX, ArtifactError, Artifacts, Kept, kept, media_type,
 /// The last part of the place of an artifact that is sent to a bucket.
 pub(crate) const WHOLE: &str = "whole";
 /// Parts of one artifact, at most: 64 GiB, which is more than any quota that makes sense.
-const PARTS_MAX: u32 = 16 * 1024;
+pub(crate) const PARTS_MAX: u32 = 16 * 1024;
 
 /// An artifact that was sent.
 #[derive(Debug, Clone)]
@@ -112,6 +112,12 @@ impl Artifacts {
         }
         if announced.sealed && announced.bytes > SEALED_BYTES_MAX {
             return Err(ArtifactError::SealedTooLarge);
+        }
+        // Before anything is made of a number that somebody said.
+        if let Sent::Parts(parts) = announced.from
+            && parts > PARTS_MAX
+        {
+            return Err(ArtifactError::TooManyParts { parts });
         }
         let id = self.stage(tenant, hold, name, announced.bytes).await?;
         let found = match self.read(tenant, id, announced).await {

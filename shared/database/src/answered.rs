@@ -32,6 +32,33 @@ where
     }
 }
 
+/// Why there was no answer while somebody waited for it.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// The database is away; the same may be asked again.
+    Away,
+    /// It refused.
+    Failed(sqlx::Error),
+}
+
+/// As [`answered`], and no longer than `limit`: for whoever holds a request meanwhile.
+///
+/// # Errors
+/// When there was no answer in this time, or the database refused.
+pub async fn answered_within<T, Fut>(
+    limit: Duration,
+    ask: impl Fn() -> Fut,
+) -> Result<T, Unanswered>
+where
+    Fut: Future<Output = Result<T, sqlx::Error>>,
+{
+    match tokio::time::timeout(limit, answered(ask)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) if !is_passing(&error) => Err(Unanswered::Failed(error)),
+        Ok(Err(_)) | Err(_) => Err(Unanswered::Away),
+    }
+}
+
 /// For how long somebody who waits for an answer may be kept by connections that break: after it nothing is asked again.
 const RECONNECT_FOR: Duration = Duration::from_secs(4);
 

@@ -13,7 +13,7 @@ mod pool;
 mod system;
 mod tenant;
 
-pub use answered::answered;
+pub use answered::{Unanswered, answered, answered_within};
 pub use connect::{Connect, ConnectError, is_broken, is_passing};
 pub use guarded::{Conn, Guarded};
 pub use migrate::{MIGRATOR, MigrateError, migrate};

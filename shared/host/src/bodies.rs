@@ -10,6 +10,38 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+/// Why the body of a request was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than it may be.
+    #[error("the body is larger than {bytes_max} bytes")]
+    TooLarge {
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// Who sent it stopped in the middle.
+    #[error("the body did not come to its end")]
+    Broken,
+}
+
+/// Reads the body of a request, at most `bytes_max` of it.
+///
+/// # Errors
+/// When it is longer, or breaks off.
+pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
+    axum::body::to_bytes(body, bytes_max)
+        .await
+        .map_err(|error| {
+            let first: &(dyn std::error::Error + 'static) = &error;
+            let mut causes = std::iter::successors(Some(first), |error| error.source());
+            if causes.any(|error| error.is::<http_body_util::LengthLimitError>()) {
+                BodyError::TooLarge { bytes_max }
+            } else {
+                BodyError::Broken
+            }
+        })
+}
+
 /// A body that has come so far may take so long, in bytes for each second: a sender that crawls is not waited for, and one
 /// behind a poor line is.
 const RATE_BYTES_PER_SEC: u64 = 32 * 1024;

@@ -37,6 +37,7 @@ mod ticker;
 mod trace;
 
 pub use background::background;
+pub use bodies::{BodyError, read_body};
 pub use cancel::{CancelReport, task_with_cancel};
 pub use ctx::{Clock, Ctx, CtxError, Resources};
 pub use drain::task;

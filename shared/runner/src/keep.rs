@@ -339,7 +339,8 @@ async fn send_parts(
     callback: &Callback,
     over: &CancellationToken,
 ) -> anyhow::Result<u64> {
-    let parts = bytes.div_ceil(ARTIFACT_PART_BYTES as u64).max(1);
+    // An empty file has none: a part has something in it.
+    let parts = bytes.div_ceil(ARTIFACT_PART_BYTES as u64);
     let path = format!("run/artifacts/{}/parts", segment(&file.name));
     let there = callback.get(&path).await?;
     let there = match there.status {

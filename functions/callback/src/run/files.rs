@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::refusal::{self, RunRefusal};
+use super::refusal::RunRefusal;
 use super::{Called, Runs, answered, json};
 use crate::TRY_FOR;
 
@@ -174,7 +174,7 @@ pub(super) async fn put_part(
     let part: u32 = part
         .parse()
         .map_err(|_| RunRefusal::Wrong("a part is a number, from 0".to_owned()))?;
-    let bytes = refusal::read(request.into_body(), ARTIFACT_PART_BYTES).await?;
+    let bytes = host::read_body(request.into_body(), ARTIFACT_PART_BYTES).await?;
     let artifacts = artifacts(&ctx)?;
     held(&ctx, || {
         artifacts.put_part(caller.tenant, caller.hold, &name, part, bytes.clone())

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt::Display;
 
 use artifacts::ArtifactError;
-use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode};
+use host::BodyError;
 use serde_json::{Value, json};
 use store::artifacts::Refused;
 
@@ -99,11 +99,19 @@ impl From<Refusal> for RunRefusal {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Unauthorized(why) => Self::Unauthorized(why),
-            Refusal::TooLarge => Self::TooLarge("the body is too large".to_owned()),
-            Refusal::Broken => Self::Broken,
+            Refusal::Body(error) => error.into(),
             Refusal::Bad(bad) => Self::NotJson(bad.to_string()),
             Refusal::Away => Self::DatabaseAway,
             Refusal::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<BodyError> for RunRefusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            BodyError::Broken => Self::Broken,
         }
     }
 }
@@ -137,6 +145,7 @@ impl From<ArtifactError> for RunRefusal {
             ArtifactError::Name(_)
             | ArtifactError::Refused(Refused::Differs)
             | ArtifactError::PartSize { .. }
+            | ArtifactError::TooManyParts { .. }
             | ArtifactError::NotSent
             | ArtifactError::ElsewhereSent { .. }
             | ArtifactError::Differs { .. } => Self::Wrong(told(&error)),
@@ -164,17 +173,4 @@ fn innermost(error: &dyn Error) -> String {
         cause = next;
     }
     cause.to_string().chars().take(200).collect()
-}
-
-/// A body that is not longer than it may be.
-pub(super) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, RunRefusal> {
-    axum::body::to_bytes(body, bytes_max)
-        .await
-        .map_err(|error| {
-            if crate::is_too_long(&error) {
-                RunRefusal::TooLarge(format!("the body is larger than {bytes_max} bytes"))
-            } else {
-                RunRefusal::Broken
-            }
-        })
 }

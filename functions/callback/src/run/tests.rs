@@ -451,6 +451,8 @@ async fn what_is_too_much_is_refused_and_the_run_goes_on() {
         assert_eq!(answer.status, 400, "{wrong:?}");
     }
     assert_eq!(run.news(0, &["unnumbered"]).await.status, 422);
+    assert_eq!(run.news(u64::MAX, &["a", &longer]).await.status, 413);
+    assert_eq!(run.news(u64::MAX, &["a", "b"]).await.status, 422);
     // A runner that went wild is slowed down.
     let mut slowed = None;
     for _ in 0..2_000 {
@@ -632,6 +634,20 @@ async fn what_is_sealed_cannot_be_read_in_the_store() {
     let large =
         json!({"bytes": 65 * 1024 * 1024, "sha256": sha256(b""), "sealed": true, "parts": 17});
     assert_eq!(run.says("/run/artifacts/large", &large).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_number_of_parts_that_cannot_be_takes_nobodys_memory() {
+    let world = world().await;
+    let run = runner(&world).await;
+    let said = json!({"bytes": 1, "sha256": sha256(b"x"), "parts": u32::MAX});
+    let answer = run.says("/run/artifacts/x", &said).await;
+    assert_eq!(answer.status, 422);
+    let why = answer.json()["error"].as_str().map(str::to_owned);
+    assert!(
+        why.as_deref().is_some_and(|why| why.contains("16384")),
+        "{why:?}"
+    );
 }
 
 fn walk(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {

@@ -266,6 +266,9 @@ async fn parts(State(told): Shared, Path(name): Path<String>) -> Response {
 }
 
 async fn part(State(told): Shared, Path((name, n)): Path<(String, u64)>, body: Bytes) -> Response {
+    if body.is_empty() {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "a part has something").into_response();
+    }
     let mut told = told.lock().unwrap();
     told.parts_sent += 1;
     told.parts.insert((name, n), body);

@@ -351,7 +351,7 @@ async fn a_program_cannot_find_the_runners_token() {
 
 #[tokio::test]
 async fn what_is_kept_arrives_in_parts_that_are_not_sent_twice() {
-    let make = "head -c 9000000 /dev/zero > large; mkdir -p files/b; echo 1 > files/b/one; echo 2 > files/two; ln -s /etc/passwd files/passwd";
+    let make = "head -c 9000000 /dev/zero > large; mkdir -p files/b; echo 1 > files/b/one; echo 2 > files/two; touch files/empty; ln -s /etc/passwd files/passwd";
     let spec = with(spec(&[("one", make)]), |spec| {
         spec["artifacts"] = json!([
             {"pattern": "large", "name": "a large/file", "sealed": true},
@@ -372,11 +372,16 @@ async fn what_is_kept_arrives_in_parts_that_are_not_sent_twice() {
     {
         let told = world.told();
         let names: Vec<&String> = told.artifacts.keys().collect();
-        assert_eq!(names, ["a large/file", "files.tar", "files/two"]);
+        assert_eq!(
+            names,
+            ["a large/file", "files.tar", "files/empty", "files/two"]
+        );
         let (said, bytes) = &told.artifacts["a large/file"];
         assert_eq!((said["parts"].as_u64(), bytes.len()), (Some(3), 9_000_000));
         assert_eq!(said["sealed"], json!(true));
         assert_eq!(told.parts_sent, 4);
+        let (said, bytes) = &told.artifacts["files/empty"];
+        assert_eq!((said["parts"].as_u64(), bytes.len()), (Some(0), 0));
         assert_eq!(
             over.report.artifacts["files/two"],
             hex::encode(Sha256::digest("2\n"))
@@ -387,7 +392,7 @@ async fn what_is_kept_arrives_in_parts_that_are_not_sent_twice() {
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().display().to_string())
             .collect();
-        assert_eq!(names, ["files/b/one", "files/two"]);
+        assert_eq!(names, ["files/b/one", "files/empty", "files/two"]);
     }
     // The same files at another time and place give the same bytes.
     let again = World::new(spec).await;
