@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use database::TenantTx;
-use host::{Ctx, Metrics};
+use host::{BodyError, Ctx, Metrics};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -140,10 +140,10 @@ impl Asked {
         self.ctx.metrics()
     }
 
-    /// Whether who asks still has a session.
-    pub(crate) async fn is_signed_in(&self) -> Result<bool, Problem> {
+    /// Whether who asks still has a session, and is still a member of the tenant.
+    pub(crate) async fn may_still_read(&self) -> Result<bool, Problem> {
         let session = people::session(self.ctx.tenants(), &self.token).await?;
-        Ok(session.is_some())
+        Ok(session.is_some_and(|session| session.is_member_of(self.tenant)))
     }
 
     /// A parameter as one of our words.
@@ -262,10 +262,11 @@ impl<T: DeserializeOwned> FromRequest<Ctx> for Given<T> {
 
     async fn from_request(request: Request, _: &Ctx) -> Result<Self, Problem> {
         let is_json = request.headers().get(CONTENT_TYPE).is_some_and(is_json);
-        // What goes on after the limit is not read, and nobody is told more than that.
-        let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)
-            .await
-            .map_err(|_| Problem::TooLarge)?;
+        let body = host::read_body(request.into_body(), BODY_BYTES_MAX).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLarge { .. } => Problem::TooLarge,
+            BodyError::Broken => Problem::BadBody(error.to_string()),
+        })?;
         if body.is_empty() {
             return read(b"{}").map(Self);
         }

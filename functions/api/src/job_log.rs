@@ -10,6 +10,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures::stream;
+use host::Pulse;
 use host::metrics::{SseClient, Streamed};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +18,7 @@ use model::{JobId, JobState, Waiting};
 use serde::Serialize;
 use serde_json::json;
 use store::pages::{self, LogCursor};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::asked::{Asked, Piece};
 use crate::named;
@@ -28,14 +29,6 @@ mod place;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Between two looks while the database does not answer.
-const TROUBLED: Duration = Duration::from_secs(3);
-/// A comment this often keeps proxies from closing the connection; the session is looked at as often.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream ends by itself before a cluster cuts it (600 s), and its reader comes back.
-const LIFE_MAX: Duration = Duration::from_secs(570);
-/// How long a reader waits before it comes back, in milliseconds.
-const RETRY_MS: u32 = 1_000;
 /// Lines that are read at a time.
 const LINES_MAX: usize = 1_000;
 
@@ -110,10 +103,9 @@ async fn follow(
         job,
         after,
         state: None,
-        ready: VecDeque::from([Bytes::from(format!("retry: {RETRY_MS}\n\n"))]),
+        ready: VecDeque::from([Bytes::from(format!("retry: {}\n\n", Pulse::RETRY_MS))]),
         wait: Duration::ZERO,
-        heard: Instant::now(),
-        until: Instant::now() + LIFE_MAX,
+        pulse: Pulse::begin(),
         ended: false,
         _counted: counted,
     };
@@ -154,8 +146,7 @@ struct Tail {
     state: Option<(JobState, Option<Waiting>, i64)>,
     ready: VecDeque<Bytes>,
     wait: Duration,
-    heard: Instant,
-    until: Instant,
+    pulse: Pulse,
     ended: bool,
     _counted: SseClient,
 }
@@ -164,10 +155,10 @@ impl Tail {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
-                self.heard = Instant::now();
+                self.pulse.sent();
                 return Some(frame);
             }
-            if self.ended || Instant::now() >= self.until {
+            if self.ended || self.pulse.is_over() {
                 return None;
             }
             tokio::select! {
@@ -175,15 +166,18 @@ impl Tail {
                 () = self.asked.ctx().stopping().cancelled() => return None,
                 () = sleep(self.wait) => {}
             }
-            if self.heard.elapsed() >= HEARTBEAT {
-                match self.asked.is_signed_in().await {
-                    Ok(false) => return None,
-                    Ok(true) | Err(_) => self.ready.push_back(Bytes::from_static(b":\n\n")),
-                }
+            // While the database is away nobody knows, and nothing is read either.
+            if self.pulse.is_time_to_look()
+                && matches!(self.asked.may_still_read().await, Ok(false))
+            {
+                return None;
+            }
+            if self.pulse.is_silent() {
+                self.ready.push_back(Bytes::from_static(b":\n\n"));
             }
             match self.look().await {
                 Ok(()) => {}
-                Err(Problem::Unavailable) => self.wait = TROUBLED,
+                Err(Problem::Unavailable) => self.wait = Pulse::TROUBLED,
                 // It is gone, or an error of ours, which is in the log.
                 Err(_) => return None,
             }

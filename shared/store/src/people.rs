@@ -66,6 +66,14 @@ pub struct Session {
     pub memberships: Vec<Membership>,
 }
 
+impl Session {
+    /// Whether they may do anything at all in this tenant.
+    #[must_use]
+    pub fn is_member_of(&self, tenant: TenantId) -> bool {
+        self.memberships.iter().any(|it| it.tenant == tenant)
+    }
+}
+
 /// What a person may do in a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {

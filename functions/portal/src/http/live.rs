@@ -13,15 +13,14 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use database::TenantTx;
 use futures::stream;
-use host::Ctx;
 use host::metrics::{SseClient, Streamed};
+use host::{Ctx, Pulse};
 use http::{HeaderMap, HeaderValue, header};
 use maud::Markup;
 use model::{EventId, JobId, ScheduleId, WorkloadId};
 use serde::Deserialize;
 use store::pages::{self, LogCursor};
-use store::people;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::deliveries::ListQuery;
 use super::problem::Problem;
@@ -47,14 +46,6 @@ const LIVELY: Duration = Duration::from_millis(250);
 const CALM: Duration = Duration::from_secs(1);
 /// The longest time between two looks.
 const IDLE: Duration = Duration::from_secs(4);
-/// Between two looks while the database does not answer.
-const TROUBLED: Duration = Duration::from_secs(3);
-/// A comment this often keeps proxies from closing the connection; the session is looked at as often.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream ends by itself before a cluster cuts it (600 s), and the browser comes back.
-const LIFE_MAX: Duration = Duration::from_secs(570);
-/// How long a browser waits before it comes back, in milliseconds.
-const RETRY_MS: u32 = 1_000;
 /// Lines of a log that go into one message.
 const LINES_MAX: usize = 500;
 /// Messages with lines that one look makes at most: of a program that prints much, the page's other parts change less often.
@@ -272,13 +263,12 @@ async fn answer(
         ready: VecDeque::new(),
         parts: Vec::new(),
         wait: CALM,
-        heard: Instant::now(),
-        until: Instant::now() + LIFE_MAX,
+        pulse: Pulse::begin(),
         ended: false,
         _counted: counted,
     };
     tail.ready
-        .push_back(Bytes::from(format!("retry: {RETRY_MS}\n\n")));
+        .push_back(Bytes::from(format!("retry: {}\n\n", Pulse::RETRY_MS)));
     let look = tail.look().await?;
     tail.take(look);
     let frames = stream::unfold(tail, |mut tail| async {
@@ -360,8 +350,7 @@ struct Tail {
     /// The same for each of them, as far as this stream sent them.
     parts: Vec<u64>,
     wait: Duration,
-    heard: Instant,
-    until: Instant,
+    pulse: Pulse,
     ended: bool,
     _counted: SseClient,
 }
@@ -370,10 +359,10 @@ impl Tail {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
-                self.heard = Instant::now();
+                self.pulse.sent();
                 return Some(frame);
             }
-            if self.ended || Instant::now() >= self.until {
+            if self.ended || self.pulse.is_over() {
                 return None;
             }
             tokio::select! {
@@ -381,15 +370,18 @@ impl Tail {
                 () = self.ctx.stopping().cancelled() => return None,
                 () = sleep(self.wait) => {}
             }
-            if self.heard.elapsed() >= HEARTBEAT {
-                match people::session(self.ctx.tenants(), &self.signed.token).await {
-                    Ok(None) => return None,
-                    Ok(Some(_)) | Err(_) => self.ready.push_back(Bytes::from_static(b":\n\n")),
-                }
+            // While the database is away nobody knows, and nothing is read either.
+            if self.pulse.is_time_to_look()
+                && matches!(self.signed.may_still_read(&self.ctx).await, Ok(false))
+            {
+                return None;
+            }
+            if self.pulse.is_silent() {
+                self.ready.push_back(Bytes::from_static(b":\n\n"));
             }
             match self.look().await {
                 Ok(look) => self.take(look),
-                Err(Problem::Unavailable) => self.wait = TROUBLED,
+                Err(Problem::Unavailable) => self.wait = Pulse::TROUBLED,
                 // It is gone, or an error of ours, which is in the log: the page stays as it is.
                 Err(_) => return None,
             }

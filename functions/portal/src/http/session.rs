@@ -32,7 +32,7 @@ pub(super) struct Signed {
     pub(super) tenant: TenantId,
     pub(super) role: Role,
     /// Kept to ask again whether it is still good, in long requests.
-    pub(super) token: Token,
+    token: Token,
     person: Person,
     csrf: String,
 }
@@ -54,6 +54,12 @@ impl Signed {
 
     pub(super) async fn begin(&self, ctx: &Ctx) -> Result<TenantTx, Problem> {
         Ok(ctx.tenants().begin(self.tenant).await?)
+    }
+
+    /// Whether they still have a session, and are still a member of the tenant.
+    pub(super) async fn may_still_read(&self, ctx: &Ctx) -> Result<bool, Problem> {
+        let session = people::session(ctx.tenants(), &self.token).await?;
+        Ok(session.is_some_and(|session| session.is_member_of(self.tenant)))
     }
 
     /// For what only operators and admins may do.
