@@ -73,7 +73,8 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
     let reasons = reasons::own_reasons(&mut tx, &[id]).await?.pop();
     let events = pages::job_events(&mut tx, id).await?;
     tx.commit().await?;
-    let job = found.ok_or(Problem::NotFound)?;
+    let mut job = found.ok_or(Problem::NotFound)?;
+    job.payload = runs::masked(&job.job.task, job.payload);
     answer(Job {
         job,
         reasons: reasons.map(|(_, reasons)| reasons).unwrap_or_default(),

@@ -99,12 +99,13 @@ pub fn local(payload: &Payload, gathered: &Gathered, before: Option<&Before>) ->
             },
         ];
     }
+    let (environment, secrets) = runs::told_apart(&environment(payload));
     RunSpec {
         phase: if creates { "create" } else { "validate" }.to_owned(),
         steps,
         files: files(gathered),
-        environment: environment(payload),
-        secrets: Vec::new(),
+        environment,
+        secrets,
         artifacts,
         limits: RunLimits {
             time_secs: payload.time_limit_secs,
@@ -262,6 +263,22 @@ pub fn on_host(
     step.run = Program::Ssh(program);
     step.environment = environment(payload);
     step.stop.grace_ms = HOST_GRACE_MS;
+    let mut secrets = vec![RunSecret {
+        name: KEY.to_owned(),
+        value: host.secret(),
+        variable: None,
+        file: None,
+    }];
+    // They go there with the step, and are masked in what it says here.
+    secrets.extend(
+        runs::told_apart(&payload.environment)
+            .1
+            .into_iter()
+            .map(|secret| RunSecret {
+                variable: None,
+                ..secret
+            }),
+    );
     let collected = ArtifactPattern {
         required: true,
         ..pattern(COLLECTED, "application/x-tar")
@@ -271,12 +288,7 @@ pub fn on_host(
         steps: vec![step],
         files: gathered.map(files).unwrap_or_default(),
         environment: BTreeMap::new(),
-        secrets: vec![RunSecret {
-            name: KEY.to_owned(),
-            value: host.secret(),
-            variable: None,
-            file: None,
-        }],
+        secrets,
         artifacts: if collects {
             vec![collected]
         } else {

@@ -121,7 +121,8 @@ fn common(
         let variables = serde_json::to_string(&payload.variables)?;
         files.push(in_folder(VARIABLES_FILE, variables));
     }
-    let mut environment: BTreeMap<String, String> = [
+    let (mut environment, mut secrets) = runs::told_apart(&payload.environment);
+    for (name, value) in [
         ("CHECKPOINT_DISABLE", "1".to_owned()),
         (
             "TF_CLI_CONFIG_FILE",
@@ -129,21 +130,8 @@ fn common(
         ),
         ("TF_INPUT", "0".to_owned()),
         ("TF_IN_AUTOMATION", "1".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
-    let mut secrets = Vec::new();
-    for (name, value) in &payload.environment {
-        if runs::is_secret_name(name) {
-            secrets.push(RunSecret {
-                name: format!("environment {name}"),
-                value: value.clone(),
-                variable: Some(name.clone()),
-                file: None,
-            });
-        } else {
-            environment.insert(name.clone(), value.clone());
-        }
+    ] {
+        environment.insert(name.to_owned(), value);
     }
     let kind = if payload.untrusted {
         // It gets no state, which has secrets in it: it is planned as if nothing were there.

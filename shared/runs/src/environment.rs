@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use model::run::RunSecret;
+
 use crate::Refused;
 
 /// Names and values of one run, in bytes.
@@ -15,6 +17,10 @@ const PREFIXES: &[&str] = &[
     "DYLD_",
     "GIT_",
     "LD_",
+    "NODE_",
+    "OPENSSL_",
+    "PERL5",
+    "PYTHON",
     "RUN_",
     "SWITCHYARD_",
     "TF_",
@@ -34,16 +40,10 @@ const NAMES: &[&str] = &[
     "IFS",
     "LANG",
     "LOCPATH",
-    "NODE_OPTIONS",
     "PATH",
-    "PERL5LIB",
-    "PERL5OPT",
     "PROMPT_COMMAND",
     "PS4",
     "PWD",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
     "RUBYLIB",
     "RUBYOPT",
     "SHELL",
@@ -115,6 +115,29 @@ pub fn is_secret_name(name: &str) -> bool {
     SECRETS.iter().any(|word| upper.contains(word))
 }
 
+/// What people gave, and of it what must not be seen, told by its name: as secrets that each step gets under their names, and
+/// that are masked in everything a run says.
+#[must_use]
+pub fn told_apart(
+    environment: &BTreeMap<String, String>,
+) -> (BTreeMap<String, String>, Vec<RunSecret>) {
+    let mut seen = BTreeMap::new();
+    let mut secrets = Vec::new();
+    for (name, value) in environment {
+        if is_secret_name(name) {
+            secrets.push(RunSecret {
+                name: format!("environment {name}"),
+                value: value.clone(),
+                variable: Some(name.clone()),
+                file: None,
+            });
+        } else {
+            seen.insert(name.clone(), value.clone());
+        }
+    }
+    (seen, secrets)
+}
+
 fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -155,7 +178,6 @@ mod tests {
             "ENV",
             "IFS",
             "PS4",
-            "PYTHONPATH",
             "DYLD_INSERT_LIBRARIES",
             "RUN_TOKEN",
             "CALLBACK_URL",
@@ -182,5 +204,11 @@ mod tests {
     fn secrets_are_known_by_their_names() {
         assert!(is_secret_name("AWS_SECRET_ACCESS_KEY") && is_secret_name("db_password"));
         assert!(!is_secret_name("AWS_REGION"));
+        let given = [("AWS_REGION", "x"), ("DEVICE_PASSWORD", "s3cret")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (seen, secrets) = told_apart(&given.into());
+        assert_eq!(seen.keys().collect::<Vec<_>>(), ["AWS_REGION"]);
+        assert_eq!(secrets.len(), 1);
+        assert_eq!(secrets[0].variable.as_deref(), Some("DEVICE_PASSWORD"));
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use environment::{ENVIRONMENT_BYTES_MAX, check_environment, is_secret_name};
+pub use environment::{ENVIRONMENT_BYTES_MAX, check_environment, is_secret_name, told_apart};
 pub use files::{Files, check_files, check_folder};
 pub use lab_source::LabSource;
 
@@ -49,6 +49,21 @@ pub fn kind(task: &str) -> Option<&'static Kind> {
 }
 
 const KINDS: &[Kind] = &[clabernetes::KIND, netlab::KIND, terraform::KIND];
+
+/// A job's payload as people see it: without those values of a run's environment that must not be seen.
+#[must_use]
+pub fn masked(task: &str, mut payload: Value) -> Value {
+    if kind(task).is_some()
+        && let Some(Value::Object(environment)) = payload.get_mut("environment")
+    {
+        for (name, value) in environment {
+            if is_secret_name(name) {
+                *value = "***".into();
+            }
+        }
+    }
+    payload
+}
 
 /// One thing that is wrong with a payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -124,6 +139,20 @@ mod tests {
             (kind.check)(&sample).expect("a good sample");
             assert!((kind.key)(&sample).is_some_and(|key| key.len() <= 255));
         }
+    }
+
+    #[test]
+    fn what_must_not_be_seen_of_an_environment_is_masked_where_a_payload_is_shown() {
+        let payload = serde_json::json!({"state": "x", "environment": {"AWS_REGION": "r", "AWS_SECRET_ACCESS_KEY": "s3cret"}});
+        let shown = masked(terraform::TASK, payload.clone());
+        assert_eq!(
+            shown["environment"],
+            serde_json::json!({"AWS_REGION": "r", "AWS_SECRET_ACCESS_KEY": "***"})
+        );
+        assert_eq!(shown["state"], "x");
+        // What other tasks understand by it is theirs to say.
+        assert_eq!(masked("task-unheard-of", payload.clone()), payload);
+        assert_eq!(masked(terraform::TASK, Value::Null), Value::Null);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub const DESCRIPTION: &str = "topology.json";
 /// How long a run may take, in seconds, unless it is said.
 pub const TIME_LIMIT_SECS: u64 = 30 * 60;
 const TIME_LIMIT_SECS_MAX: u64 = 6 * 60 * 60;
+/// How names of variables begin by which netlab, and what it starts, take settings: what may be set is said in `set`, where it is
+/// looked at.
+const RESERVED: &[&str] = &["ANSIBLE_", "CLAB_", "NETLAB_"];
 /// Settings that one run may change.
 const SET_MAX: usize = 50;
 /// The longest of them, in bytes.
@@ -153,7 +156,7 @@ impl Payload {
                 refused.add(format!("set.{at}"), problem);
             }
         }
-        check_environment(&self.environment, &[], &mut refused);
+        check_environment(&self.environment, RESERVED, &mut refused);
         if !(10..=TIME_LIMIT_SECS_MAX).contains(&self.time_limit_secs) {
             refused.add(
                 "time_limit_secs",
@@ -294,9 +297,10 @@ mod tests {
                 "{set}"
             );
         }
-        assert!(
-            problem(|it| it["environment"] = json!({"LD_PRELOAD": "x"})).starts_with("environment")
-        );
+        for name in ["LD_PRELOAD", "NETLAB_PATHS_PLUGIN", "netlab_plugin"] {
+            let wrong = problem(|it| it["environment"] = json!({ name: "x" }));
+            assert!(wrong.starts_with("environment"), "{name}: {wrong}");
+        }
         let down = json!({"action": "down", "lab": "a", "host": Uuid::nil(), "source": {"artifact": Uuid::nil()}});
         assert!((KIND.check)(&down).is_err());
         let status = json!({"action": "status", "lab": "a", "host": Uuid::nil()});

@@ -223,3 +223,22 @@ async fn a_stream_of_what_is_not_there_is_a_problem() {
     let wrong = it.ask(ask(format!("/jobs/{}/log", it.acme.job), "x")).await;
     assert_eq!(problem(&wrong), (422, "bad-query"));
 }
+
+#[tokio::test]
+async fn secrets_of_a_runs_environment_are_shown_to_nobody() {
+    let it = served().await;
+    it.be("operator").await;
+    let payload = json!({
+        "action": "plan", "state": "net", "source": {"inline": {"files": {"main.tf": ""}}},
+        "environment": {"AWS_REGION": "eu-west-1", "AWS_SECRET_ACCESS_KEY": "s3cret"},
+    });
+    let wanted = json!({"task": "task-terraform", "payload": payload});
+    let made = it.must(201, http::Method::POST, "/jobs", wanted).await;
+    let path = format!("/jobs/{}", made["job"]);
+    let shown = it.must(200, http::Method::GET, &path, Value::Null).await;
+    assert_eq!(
+        shown["payload"]["environment"],
+        json!({"AWS_REGION": "eu-west-1", "AWS_SECRET_ACCESS_KEY": "***"})
+    );
+    assert!(!shown.to_string().contains("s3cret"), "{shown}");
+}

@@ -123,7 +123,7 @@ pub(super) async fn read(
         attempts: attempts(&found, &events, &row.reasons),
         timeline: timeline(language, &found, &events),
         log: Log::default(),
-        payload: shown(&found.payload),
+        payload: shown(&::runs::masked(&found.job.task, found.payload.clone())),
         result: found.result.as_ref().map(shown),
         cancel_href: (signed.may_operate() && !is_final && row.state != JobState::Cancelling)
             .then(|| format!("/jobs/{id}/cancel")),
