@@ -2,8 +2,8 @@
 
 use axum::extract::Path;
 use axum::response::IntoResponse;
+use database::TenantTx;
 use http::StatusCode;
-use http::header::LOCATION;
 use model::Role;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -16,9 +16,9 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::asked::{Asked, Given};
-use crate::declared::All;
+use crate::declared::{All, all, made, removed};
 use crate::problem::Problem;
-use crate::{Answer, answer, named};
+use crate::{Answer, named};
 
 /// How long a secret may be, in bytes: cloud registries hand out tokens of some kilobytes.
 const SECRET_BYTES_MAX: usize = 8 * 1024;
@@ -96,11 +96,14 @@ fn host(text: &str) -> Result<String, Problem> {
 }
 
 pub(crate) async fn list(asked: Asked) -> Answer<All<Credential>> {
-    asked.nothing_more()?;
-    let mut tx = asked.begin().await?;
-    let items = credentials::list(&mut tx).await?;
-    tx.commit().await?;
-    answer(All { items })
+    all(&asked, |tx| Box::pin(credentials::list(tx))).await
+}
+
+/// The tenant's credential of this id. There are few.
+async fn known(tx: &mut TenantTx, id: Uuid) -> Result<Credential, Problem> {
+    let all = credentials::list(tx).await?;
+    let found = all.into_iter().find(|credential| credential.id == id);
+    found.ok_or(Problem::NotFound)
 }
 
 pub(crate) async fn create(
@@ -120,7 +123,7 @@ pub(crate) async fn create(
     let host = host(&given)?;
     let keyring = asked.ctx().keyring().map_err(Problem::internal)?;
     let mut tx = asked.begin().await?;
-    let made = NewCredential {
+    let new_one = NewCredential {
         name: &new.name,
         kind: new.kind,
         host: &host,
@@ -128,19 +131,16 @@ pub(crate) async fn create(
         config: config.to_value(),
         secret: &new.secret,
     };
-    let id = credentials::create(&mut tx, asked.tenant(), keyring, by, made).await?;
+    let id = credentials::create(&mut tx, asked.tenant(), keyring, by, new_one).await?;
     let id = id.ok_or_else(|| {
         Problem::Conflict(format!(
             "there is another credential with the name {:?}, or there are {CREDENTIALS_MAX} already",
             new.name
         ))
     })?;
-    let all = credentials::list(&mut tx).await?;
+    let shown = known(&mut tx, id).await?;
     tx.commit().await?;
-    let made = all.into_iter().find(|credential| credential.id == id);
-    let place = [(LOCATION, format!("/credentials/{id}"))];
-    let shown = answer(made.ok_or(Problem::NotFound)?)?;
-    Ok((StatusCode::CREATED, place, shown))
+    made("credentials", id, shown)
 }
 
 pub(crate) async fn rotate(
@@ -153,14 +153,17 @@ pub(crate) async fn rotate(
     check_secret(&rotated.username, &rotated.secret)?;
     let keyring = asked.ctx().keyring().map_err(Problem::internal)?;
     let mut tx = asked.begin().await?;
+    known(&mut tx, id)
+        .await?
+        .check_secret(&rotated.secret)
+        .map_err(|error| Problem::BadBody(error.to_string()))?;
     let new = Rotation {
         username: &rotated.username,
         secret: &rotated.secret,
     };
     let done = credentials::rotate(&mut tx, asked.tenant(), keyring, id, by, new).await?;
     tx.commit().await?;
-    done.then_some(StatusCode::NO_CONTENT)
-        .ok_or(Problem::NotFound)
+    removed(done)
 }
 
 /// Has it looked at, whether it still opens what it is for.
@@ -178,9 +181,9 @@ pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<Statu
     let by = asked.may(Role::Admin)?;
     let id: Uuid = named(&id)?;
     let mut tx = asked.begin().await?;
-    let removed = credentials::remove(&mut tx, id, by).await?;
+    let outcome = credentials::remove(&mut tx, id, by).await?;
     tx.commit().await?;
-    match removed {
+    match outcome {
         Removed::Done => Ok(StatusCode::NO_CONTENT),
         Removed::Absent => Err(Problem::NotFound),
         Removed::InUse => Err(Problem::Conflict(

@@ -20,6 +20,7 @@ mod artifacts;
 mod deliveries;
 mod executors;
 mod jobs;
+mod roles;
 mod ruling;
 mod schedules;
 mod states;

@@ -10,7 +10,6 @@ use egress::Guard;
 use git::{Branch, Folder, Source};
 use host::Ticker;
 use http::StatusCode;
-use http::header::LOCATION;
 use model::Role;
 use serde::{Deserialize, Serialize};
 use store::workspaces::{self, Saved, Template, WORKSPACES_MAX, WantedWorkspace, Workspace};
@@ -18,7 +17,7 @@ use uuid::Uuid;
 
 use crate::asked::{Asked, Given};
 use crate::credentials::{check_name, wrong};
-use crate::declared::All;
+use crate::declared::{All, all, made, removed};
 use crate::problem::Problem;
 use crate::{Answer, answer, named};
 
@@ -98,11 +97,7 @@ fn saved(saved: Saved, wanted: &Wanted) -> Result<Uuid, Problem> {
 }
 
 pub(crate) async fn list(asked: Asked) -> Answer<All<Workspace>> {
-    asked.nothing_more()?;
-    let mut tx = asked.begin().await?;
-    let items = workspaces::list(&mut tx).await?;
-    tx.commit().await?;
-    answer(All { items })
+    all(&asked, |tx| Box::pin(workspaces::list(tx))).await
 }
 
 async fn shown(asked: &Asked, id: Uuid) -> Result<Shown, Problem> {
@@ -159,9 +154,7 @@ pub(crate) async fn create(
     Given(wanted): Given<Wanted>,
 ) -> Result<impl IntoResponse, Problem> {
     let id = save(&asked, &guard, None, &wanted).await?;
-    let place = [(LOCATION, format!("/workspaces/{id}"))];
-    let shown = answer(shown(&asked, id).await?)?;
-    Ok((StatusCode::CREATED, place, shown))
+    made("workspaces", id, shown(&asked, id).await?)
 }
 
 pub(crate) async fn change(
@@ -180,8 +173,7 @@ pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<Statu
     let mut tx = asked.begin().await?;
     let done = workspaces::remove(&mut tx, id, by).await?;
     tx.commit().await?;
-    done.then_some(StatusCode::NO_CONTENT)
-        .ok_or(Problem::NotFound)
+    removed(done)
 }
 
 /// Looks at the repository now. 200 with what it found, or what it failed with; 202 when that takes longer.

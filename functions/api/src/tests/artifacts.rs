@@ -50,14 +50,6 @@ impl Served {
         }
     }
 
-    async fn is(&self, role: &str) {
-        sqlx::query("update switchyard.memberships set role = $1::text::switchyard.role")
-            .bind(role)
-            .execute(&self.rows)
-            .await
-            .expect("roles");
-    }
-
     async fn deeds(&self) -> Vec<String> {
         sqlx::query_scalar(
             "select deed from switchyard.audit where deed like 'artifact%' order by id",
@@ -71,7 +63,7 @@ impl Served {
 #[tokio::test]
 async fn what_a_person_brings_is_listed_downloaded_and_deleted() {
     let it = served().await;
-    it.is("operator").await;
+    it.be("operator").await;
     let brought = it
         .bytes_of(
             "PUT",
@@ -199,7 +191,7 @@ async fn what_a_person_brings_is_listed_downloaded_and_deleted() {
 #[tokio::test]
 async fn a_part_is_sent_to_who_asks_for_one_and_nothing_to_who_has_it() {
     let it = served().await;
-    it.is("operator").await;
+    it.be("operator").await;
     let brought = it
         .bytes_of("PUT", "/shelf/ten", &[], "0123456789")
         .await
@@ -236,7 +228,7 @@ async fn a_part_is_sent_to_who_asks_for_one_and_nothing_to_who_has_it() {
 #[tokio::test]
 async fn who_may_not_does_not() {
     let it = served().await;
-    it.is("operator").await;
+    it.be("operator").await;
     let sealed = it
         .bytes_of("PUT", "/shelf/plan?sealed=true", &[], "a password")
         .await;
@@ -253,7 +245,7 @@ async fn who_may_not_does_not() {
     let refused = it.bytes_of("GET", &content, &[], "").await;
     assert_eq!(refused.status, 403);
     assert!(!refused.body.windows(8).any(|bytes| bytes == b"password"));
-    it.is("admin").await;
+    it.be("admin").await;
     let part = it
         .bytes_of("GET", &content, &[("range", "bytes=2-")], "")
         .await;
@@ -261,7 +253,7 @@ async fn who_may_not_does_not() {
     assert_eq!(part.header("cache-control"), "no-store");
     assert_eq!(it.deeds().await, ["artifact_upload", "artifact_download"]);
 
-    it.is("viewer").await;
+    it.be("viewer").await;
     assert_eq!(it.bytes_of("PUT", "/shelf/x", &[], "x").await.status, 403);
     assert_eq!(
         it.bytes_of("DELETE", &format!("/artifacts/{id}"), &[], "")
@@ -281,7 +273,7 @@ async fn who_may_not_does_not() {
 #[tokio::test]
 async fn what_is_too_large_badly_named_or_cannot_be_kept_leaves_nothing() {
     let it = served().await;
-    it.is("operator").await;
+    it.be("operator").await;
     let length = [("content-length", "104857601")];
     assert_eq!(
         it.bytes_of("PUT", "/shelf/x", &length, "x").await.status,

@@ -46,14 +46,6 @@ async fn state(it: &Served, keyring: &Keyring) -> String {
         .expect("a state")
 }
 
-async fn role(it: &Served, role: &str) {
-    sqlx::query("update switchyard.memberships set role = $1::switchyard.role")
-        .bind(role)
-        .execute(&it.rows)
-        .await
-        .expect("a role");
-}
-
 impl Served {
     async fn said(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let mut request = Request::builder()
@@ -132,11 +124,11 @@ async fn a_state_is_shown_masked_and_given_away_on_record_alone() {
         ("DELETE", &format!("/terraform-states/{id}")),
     ] {
         for less in ["viewer", "operator"] {
-            role(&it, less).await;
+            it.be(less).await;
             assert_eq!(it.said(method, path, None).await.0, 403, "{less} {path}");
         }
     }
-    role(&it, "admin").await;
+    it.be("admin").await;
     let (status, whole) = it.said("GET", &download, None).await;
     assert_eq!(
         (status, &whole["outputs"]["password"]["value"]),
@@ -187,7 +179,7 @@ async fn a_decision_takes_an_operator_and_names_what_was_read() {
     let path = format!("/jobs/{}/approve", it.acme.job);
     let plan = json!({"plan": "0".repeat(64)});
     assert_eq!(it.said("POST", &path, Some(plan.clone())).await.0, 403);
-    role(&it, "operator").await;
+    it.be("operator").await;
     for wrong in [
         json!({}),
         json!({"plan": "x"}),
@@ -264,7 +256,7 @@ async fn of_decisions_that_come_together_one_counts() {
 #[tokio::test]
 async fn a_run_that_cannot_be_is_refused_before_there_is_a_job() {
     let it = served().await;
-    role(&it, "operator").await;
+    it.be("operator").await;
     let job = |environment: Value| {
         json!({"task": "task-terraform", "payload": {
             "action": "plan", "state": "net", "environment": environment,

@@ -219,3 +219,18 @@ async fn who_asks_for_a_look_waits_for_who_reads_and_sees_what_came_of_it() {
     assert_eq!(shown["commit"], "b".repeat(40));
     serving.abort();
 }
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_one_of_its_kind_is_not_written_over_another() {
+    let it = served().await;
+    it.be("admin").await;
+    let key = json!({"client_email": "a@b.test", "private_key": "x"}).to_string();
+    let made = json!({"name": "cloud", "kind": "gcp", "secret": key});
+    let made = it.must(201, Method::POST, "/credentials", made).await;
+    let path = format!("/credentials/{}", made["id"].as_str().expect("an id"));
+    let wrong = json!({"secret": "s3cret"});
+    let refused = it.must(422, Method::PUT, &path, wrong).await;
+    assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    it.must(204, Method::PUT, &path, json!({"secret": key}))
+        .await;
+}

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::CredentialKind;
+use super::{Credential, CredentialKind};
 
 /// The longest word of a config, in bytes.
 const WORD_BYTES_MAX: usize = 255;
@@ -125,6 +125,18 @@ fn gcp_scope() -> String {
 
 fn read<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
     T::deserialize(config).map_err(|error| ConfigError(format!("config: {error}")))
+}
+
+impl Credential {
+    /// Whether another secret can be one of this credential.
+    ///
+    /// # Errors
+    /// When it cannot, without a word of it.
+    pub fn check_secret(&self, secret: &SecretString) -> Result<(), ConfigError> {
+        let kind =
+            CredentialKind::named(&self.kind).map_err(|error| ConfigError(error.to_string()))?;
+        CredentialConfig::read(kind, &self.config)?.check_secret(secret)
+    }
 }
 
 /// A word that becomes part of a URL or of what is signed.
