@@ -32,6 +32,9 @@ pub enum SourceError {
     /// The archive is not the tenant's, or nowhere.
     #[error("there is no artifact {0}: it was removed, or its time was over")]
     NoArtifact(Uuid),
+    /// What is sealed is an admin's to open, on record, and a lab's files can be read in what is made of them.
+    #[error("the artifact {0} is sealed, and is not read as a lab's files")]
+    Sealed(Uuid),
     /// The archive is too large.
     #[error("the artifact {id} has {bytes} bytes, and {ARCHIVE_BYTES_MAX} are read of a lab")]
     TooLarge {
@@ -72,6 +75,7 @@ impl SourceError {
             Self::Here(_) => true,
             Self::Files(_)
             | Self::NoArtifact(_)
+            | Self::Sealed(_)
             | Self::TooLarge { .. }
             | Self::NoTopology { .. }
             | Self::NotText { .. }
@@ -113,6 +117,9 @@ pub async fn gather(
                 .await
                 .map_err(|e| here(e.into()))?;
             let found = found.ok_or(SourceError::NoArtifact(id))?;
+            if found.sealed {
+                return Err(SourceError::Sealed(id));
+            }
             if found.bytes > ARCHIVE_BYTES_MAX {
                 return Err(SourceError::TooLarge {
                     id,

@@ -1,7 +1,7 @@
 //! One program on another machine, from its start to its certain end.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -345,18 +345,24 @@ async fn kill(session: &Session, mark: &str) -> Result<(), SshError> {
     }
 }
 
-/// A path of the run's folder, which a remote name cannot lead out of.
+/// A path of the run's folder, which a remote name cannot lead out of; nor can a link that a program of the run has put there,
+/// which we could follow and it could not.
 fn here(folder: &Path, path: &str) -> Result<PathBuf, SshError> {
-    let relative = Path::new(path);
-    let inside = relative
-        .components()
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
-    if path.is_empty() || !inside {
-        return Err(SshError::Program(format!(
-            "{path:?} leads out of the run's folder"
-        )));
+    let out = || SshError::Program(format!("{path:?} leads out of the run's folder"));
+    let mut to = folder.to_owned();
+    for part in Path::new(path).components() {
+        let Component::Normal(name) = part else {
+            return Err(out());
+        };
+        to.push(name);
+        if to.symlink_metadata().is_ok_and(|it| it.is_symlink()) {
+            return Err(out());
+        }
     }
-    Ok(folder.join(relative))
+    if to == folder {
+        return Err(out());
+    }
+    Ok(to)
 }
 
 async fn upload(session: &Session, program: &RemoteProgram<'_>) -> Result<(), SshError> {
@@ -412,4 +418,30 @@ async fn download(session: &Session, program: &RemoteProgram<'_>) -> Result<(), 
             .map_err(failed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_in_the_runs_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        std::fs::create_dir(root.join("a")).expect("a folder");
+        std::os::unix::fs::symlink("/etc", root.join("a/out")).expect("a link");
+        std::os::unix::fs::symlink("/etc/passwd", root.join("passwd")).expect("a link");
+        assert_eq!(here(root, "a/b/c").expect("inside"), root.join("a/b/c"));
+        for path in [
+            "",
+            "..",
+            "a/../../b",
+            "/etc/passwd",
+            "./a",
+            "a/out/passwd",
+            "passwd",
+        ] {
+            assert!(here(root, path).is_err(), "{path:?}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub(super) async fn topology(
     let kept = Artifacts::of(&ctx).map_err(Problem::internal)?;
     let bytes = kept.bytes(signed.tenant, &artifact).await?;
     // A person may have brought a file of this name that is none.
-    let lab: labs::Graph = serde_json::from_slice(&bytes).map_err(|_| Problem::NotFound)?;
+    let lab = labs::Graph::read(&bytes).ok_or(Problem::NotFound)?;
     Ok(topology_view(&signed.reader(), job.0, &lab))
 }
 
