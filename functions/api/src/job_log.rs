@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use crate::asked::{Asked, Piece};
 use crate::named;
 use crate::problem::Problem;
-use place::{Place, without_gap};
+use place::Place;
 
 mod place;
 
@@ -63,8 +63,9 @@ pub(crate) async fn read(
     };
     let lines = pages::log_after(&mut tx, id, after, limit).await?;
     tx.commit().await?;
-    found.ok_or(Problem::NotFound)?;
-    let lines = without_gap(after, lines);
+    let job = found.ok_or(Problem::NotFound)?.job;
+    let open = (!job.state.is_final()).then_some(job.epoch);
+    let lines = pages::following(lines, after, open);
     let last = lines.last().map_or(after, |line| line.cursor);
     // A log may grow, so that there is always a place to go on from.
     let next = Some(asked.cursor(&Place(last).to_string())?);
@@ -192,10 +193,12 @@ impl Tail {
         let found = pages::log_after(&mut tx, self.job, self.after, LINES_MAX).await?;
         tx.commit().await?;
         let is_full = found.len() == LINES_MAX;
-        let lines = without_gap(self.after, found.clone());
-        let is_all = !is_full && lines.len() == found.len();
+        let count = found.len();
+        let open = (!job.state.is_final()).then_some(job.epoch);
+        let lines = pages::following(found, self.after, open);
+        let is_all = !is_full && lines.len() == count;
         // At once where more is there to be read, but not into a gap that is waited for.
-        let more = is_full && lines.len() == found.len();
+        let more = is_full && lines.len() == count;
         self.wait = if more { Duration::ZERO } else { LOOK_EVERY };
         if let Some(last) = lines.last() {
             self.after = last.cursor;

@@ -319,7 +319,7 @@ async fn read_lines(
     loop {
         let found = pages::log_after(tx, job, place, LINES_MAX).await?;
         let is_all = found.len() < LINES_MAX;
-        let lines = log::next_lines(found, place, open);
+        let lines = pages::following(found, place, open);
         let Some(last) = lines.last() else {
             read.rest = if is_all { Rest::None } else { Rest::Gap };
             return Ok(read);

@@ -153,7 +153,7 @@ pub(super) async fn more(
             let after = place_before(&epochs, from.unwrap_or(1).max(1));
             let lines = pages::log_after(&mut tx, id, after, MORE_LINES).await?;
             let open = Some(found.job.epoch).filter(|_| !found.job.state.is_final());
-            next_lines(lines, after, open)
+            pages::following(lines, after, open)
         }
     };
     tx.commit().await?;
@@ -240,7 +240,7 @@ async fn tail(tx: &mut TenantTx, job: JobId, epoch: i64) -> Result<(Log, LogCurs
             epoch: first.epoch,
             seq: first.seq - 1,
         };
-        known = next_lines(lines, cursor, Some(epoch));
+        known = pages::following(lines, cursor, Some(epoch));
         cursor = known.last().map_or(cursor, |line| line.cursor);
     }
     let shown = numbered(&known, &epochs);
@@ -255,30 +255,6 @@ async fn tail(tx: &mut TenantTx, job: JobId, epoch: i64) -> Result<(Log, LogCurs
         },
         cursor,
     ))
-}
-
-/// The lines that follow `after` without a gap, each once. A gap in the epoch that is written to now (`open`) is waited for
-/// until the lines after it have settled; in an older epoch nothing is added any more.
-pub(super) fn next_lines(lines: Vec<Line>, after: LogCursor, open: Option<i64>) -> Vec<Line> {
-    let mut last = after;
-    let mut next = Vec::with_capacity(lines.len());
-    for line in lines {
-        if line.cursor <= last {
-            continue;
-        }
-        let expected = if line.cursor.epoch == last.epoch {
-            last.seq + 1
-        } else {
-            1
-        };
-        let may_come = open == Some(line.cursor.epoch) && !line.settled;
-        if line.cursor.seq > expected && may_come {
-            break;
-        }
-        last = line.cursor;
-        next.push(line);
-    }
-    next
 }
 
 /// Numbers lines through all epochs: what people link to.
@@ -356,7 +332,7 @@ mod tests {
     use chrono::DateTime;
     use store::pages::{EpochLines, Line, LogCursor};
 
-    use super::{next_lines, numbered, place_before};
+    use super::{numbered, place_before};
 
     fn line(epoch: i64, seq: i64) -> Line {
         Line {
@@ -366,50 +342,6 @@ mod tests {
             text: String::new(),
             settled: false,
         }
-    }
-
-    fn next(lines: Vec<Line>, after: (i64, i64), open: Option<i64>) -> Vec<(i64, i64)> {
-        let after = LogCursor {
-            epoch: after.0,
-            seq: after.1,
-        };
-        next_lines(lines, after, open)
-            .iter()
-            .map(|line| (line.cursor.epoch, line.cursor.seq))
-            .collect()
-    }
-
-    #[test]
-    fn a_line_that_commits_late_is_waited_for() {
-        let lines = vec![line(1, 3), line(1, 5)];
-        assert_eq!(next(lines, (1, 2), Some(1)), [(1, 3)]);
-    }
-
-    #[test]
-    fn a_line_that_was_lost_is_not_waited_for_for_ever() {
-        let mut late = line(1, 5);
-        late.settled = true;
-        assert_eq!(next(vec![late], (1, 2), Some(1)), [(1, 5)]);
-    }
-
-    #[test]
-    fn nothing_is_waited_for_in_an_epoch_that_is_over() {
-        let lines = vec![line(1, 5), line(2, 1)];
-        assert_eq!(next(lines.clone(), (1, 2), Some(2)), [(1, 5), (2, 1)]);
-        assert_eq!(next(lines, (1, 2), None), [(1, 5), (2, 1)]);
-    }
-
-    #[test]
-    fn the_first_line_of_an_epoch_is_waited_for_too() {
-        assert_eq!(next(vec![line(2, 2)], (1, 9), Some(2)), []);
-    }
-
-    #[test]
-    fn a_repeated_line_is_shown_once() {
-        assert_eq!(
-            next(vec![line(1, 1), line(1, 1)], (0, 0), Some(1)),
-            [(1, 1)]
-        );
     }
 
     #[test]

@@ -51,6 +51,31 @@ fn bounded(limit: usize) -> i64 {
     i64::try_from(limit.min(LINES_MAX)).expect("two thousand is a bigint")
 }
 
+/// The lines that follow `after` without a gap, each once. A gap in the epoch that is written to now (`open`) is waited for
+/// until the lines after it have settled; in an older epoch nothing is added any more.
+#[must_use]
+pub fn following(lines: Vec<Line>, after: LogCursor, open: Option<i64>) -> Vec<Line> {
+    let mut last = after;
+    let mut next = Vec::with_capacity(lines.len());
+    for line in lines {
+        if line.cursor <= last {
+            continue;
+        }
+        let expected = if line.cursor.epoch == last.epoch {
+            last.seq + 1
+        } else {
+            1
+        };
+        let may_come = open == Some(line.cursor.epoch) && !line.settled;
+        if line.cursor.seq > expected && may_come {
+            break;
+        }
+        last = line.cursor;
+        next.push(line);
+    }
+    next
+}
+
 /// Lines after a place, in order. There may be a gap where a line is still being committed; whoever must not miss one stops
 /// there and asks again.
 ///
@@ -267,4 +292,80 @@ pub async fn log_epochs(
     )
     .fetch_all(&mut **tx)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(epoch: i64, seq: i64) -> Line {
+        Line {
+            cursor: LogCursor { epoch, seq },
+            at: DateTime::UNIX_EPOCH,
+            stream: "task".into(),
+            text: String::new(),
+            settled: false,
+        }
+    }
+
+    fn next(lines: Vec<Line>, after: (i64, i64), open: Option<i64>) -> Vec<(i64, i64)> {
+        let after = LogCursor {
+            epoch: after.0,
+            seq: after.1,
+        };
+        following(lines, after, open)
+            .iter()
+            .map(|line| (line.cursor.epoch, line.cursor.seq))
+            .collect()
+    }
+
+    #[test]
+    fn a_line_that_commits_late_is_waited_for() {
+        let lines = vec![line(1, 3), line(1, 5)];
+        assert_eq!(next(lines, (1, 2), Some(1)), [(1, 3)]);
+    }
+
+    #[test]
+    fn a_line_that_was_lost_is_not_waited_for_for_ever() {
+        let mut late = line(1, 5);
+        late.settled = true;
+        assert_eq!(next(vec![late], (1, 2), Some(1)), [(1, 5)]);
+    }
+
+    #[test]
+    fn nothing_is_waited_for_in_an_epoch_that_is_over() {
+        let lines = vec![line(1, 5), line(2, 1)];
+        assert_eq!(next(lines.clone(), (1, 2), Some(2)), [(1, 5), (2, 1)]);
+        assert_eq!(next(lines, (1, 2), None), [(1, 5), (2, 1)]);
+    }
+
+    #[test]
+    fn the_first_line_of_an_epoch_is_waited_for_too() {
+        assert_eq!(next(vec![line(2, 2)], (1, 9), Some(2)), []);
+    }
+
+    #[test]
+    fn a_repeated_line_is_shown_once() {
+        assert_eq!(
+            next(vec![line(1, 1), line(1, 1)], (0, 0), Some(1)),
+            [(1, 1)]
+        );
+    }
+
+    #[test]
+    fn what_follows_ends_at_a_gap_that_may_be_filled() {
+        let read = |after, lines: &[(i64, i64, bool)]| {
+            let made = |&(epoch, seq, settled): &(i64, i64, bool)| Line {
+                settled,
+                ..line(epoch, seq)
+            };
+            let open = lines.last().map(|line| line.0);
+            next(lines.iter().map(made).collect(), after, open).len()
+        };
+        assert_eq!(read((1, 2), &[(1, 3, false), (1, 4, false)]), 2);
+        assert_eq!(read((1, 2), &[(1, 4, false)]), 0);
+        assert_eq!(read((1, 2), &[(1, 4, true), (1, 5, false)]), 2);
+        assert_eq!(read((1, 2), &[(2, 1, false), (2, 3, false)]), 1);
+        assert_eq!(read((0, 0), &[(1, 1, false)]), 1);
+    }
 }

@@ -28,7 +28,7 @@ pub use jobs::{
     Job, JobDetail, JobEvent, attention, cancel, job, job_events, jobs, latest_jobs, workload_jobs,
 };
 pub use logs::{
-    EpochLines, Found, Line, LogCursor, log_after, log_before, log_epochs, log_find,
+    EpochLines, Found, Line, LogCursor, following, log_after, log_before, log_epochs, log_find,
     log_place_before,
 };
 pub use overview::{Overview, overview};

@@ -387,3 +387,61 @@ async fn a_run_is_started_from_its_form_and_what_has_no_field_goes_along() {
         })
     );
 }
+
+/// What is done on pages of runs, with the least role: of one house's things.
+async fn deeds(it: &Served, house: &super::House) -> Vec<(String, &'static str, Role)> {
+    let mut ids = Vec::new();
+    for made in [
+        "insert into switchyard.terraform_states (id, database_id, name) values ($1, $2, 'net')",
+        "insert into switchyard.workspaces (id, database_id, name, repository, branch, created_by)
+         values ($1, $2, 'net', 'https://git.example.com/a/b', 'main', 'Ann')",
+        "insert into switchyard.artifacts (id, database_id, job_id, epoch, name, media_type, bytes, sha256, blob, sealed)
+         values ($1, $2, 0, 0, 'plan', 'text/plain', 1, sha256('x'), 'x', true)",
+    ] {
+        let id = uuid::Uuid::new_v4();
+        sqlx::query(made)
+            .bind(id)
+            .bind(house.tenant.uuid())
+            .execute(&it.rows)
+            .await
+            .expect("a row");
+        ids.push(id);
+    }
+    let [state, workspace, artifact] = ids[..] else {
+        panic!("three were made");
+    };
+    let job = house.job;
+    vec![
+        (format!("/jobs/{job}/approve"), "sha256=aa", Role::Operator),
+        (format!("/jobs/{job}/reject"), "sha256=aa", Role::Operator),
+        (format!("/jobs/{job}/cancel"), "", Role::Operator),
+        (format!("/states/{state}/unlock"), "lock=x", Role::Operator),
+        (format!("/states/{state}/promote"), "number=1", Role::Admin),
+        (format!("/workspaces/{workspace}/sync"), "", Role::Operator),
+        (format!("/artifacts/{artifact}"), "", Role::Admin),
+    ]
+}
+
+#[tokio::test]
+async fn nobody_does_on_pages_of_runs_what_is_not_theirs_to_do() {
+    let it = served().await;
+    let vera = it.sign_in("acme", "Vera", Role::Viewer).await;
+    let olga = it.sign_in("acme", "Olga", Role::Operator).await;
+    let adam = it.sign_in("acme", "Adam", Role::Admin).await;
+    let own = deeds(&it, &it.acme).await;
+    let start = ("/runs".to_owned(), "kind=task-terraform", Role::Operator);
+    for (path, form, least) in own.iter().chain([&start]) {
+        let lower = [(&vera, Role::Viewer), (&olga, Role::Operator)];
+        for (browser, role) in lower.into_iter().filter(|(_, role)| role < least) {
+            let answer = it.submit(browser, path, form).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path} by {role:?}");
+        }
+        // From a page of somebody else's, whoever is signed in.
+        let forged = it.send(super::form(&adam, path, form)).await;
+        assert_eq!(forged.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    for (path, form, _) in deeds(&it, &it.globex).await {
+        let answer = it.submit(&adam, &path, form).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
