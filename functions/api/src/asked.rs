@@ -146,6 +146,11 @@ impl Asked {
         Ok(session.is_some_and(|session| session.is_member_of(self.tenant)))
     }
 
+    /// Whether who asks may see what only admins may.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.role == Role::Admin
+    }
+
     /// A parameter as one of our words.
     pub(crate) fn parsed<T>(&mut self, name: &str) -> Result<Option<T>, Problem>
     where

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::Path;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use egress::Guard;
 use http::StatusCode;
 use model::Role;
@@ -14,6 +14,7 @@ use store::declared::{
     self, EndpointWanted, NotificationRuleWanted, OVERLAP_HOURS_DEFAULT, save_notification_rule,
 };
 use store::notifications::{self as messages, Attempt, Endpoint, Notification, NotificationRule};
+use url::Url;
 use uuid::Uuid;
 
 use crate::asked::{Asked, Given, Piece};
@@ -39,15 +40,30 @@ impl WithSecret {
     }
 }
 
+/// An endpoint as who asks may see it: the path of its URL may be all that lets a sender in, and is an admin's to read.
+fn shown(asked: &Asked, mut endpoint: Endpoint) -> Endpoint {
+    if !asked.is_admin() {
+        endpoint.url = match Url::parse(&endpoint.url) {
+            Ok(url) => format!("{}/…", url.origin().ascii_serialization()),
+            Err(_) => "…".to_owned(),
+        };
+    }
+    endpoint
+}
+
 pub(crate) async fn endpoints(asked: Asked) -> Answer<All<Endpoint>> {
-    all(&asked, |tx| Box::pin(messages::endpoints(tx, None))).await
+    let (headers, Json(All { items })) =
+        all(&asked, |tx| Box::pin(messages::endpoints(tx, None))).await?;
+    let items = items.into_iter().map(|it| shown(&asked, it)).collect();
+    Ok((headers, Json(All { items })))
 }
 
 pub(crate) async fn endpoint(Path(id): Path<String>, asked: Asked) -> Answer<Endpoint> {
-    one(&asked, &id, |tx, id| {
+    let (headers, Json(endpoint)) = one(&asked, &id, |tx, id| {
         Box::pin(messages::endpoints(tx, Some(id)))
     })
-    .await
+    .await?;
+    Ok((headers, Json(shown(&asked, endpoint))))
 }
 
 pub(crate) async fn create_endpoint(

@@ -196,6 +196,15 @@ async fn an_endpoint_shows_its_secret_once_and_a_rule_tells_it() {
     assert!(secret.starts_with("whsec_"), "{secret}");
     let id = made["id"].as_str().expect("an id");
     let path = format!("/notification-endpoints/{id}");
+    // The path of a chat's URL is all that lets a sender in.
+    it.be("viewer").await;
+    let seen = it.must(200, Method::GET, &path, Value::Null).await;
+    assert_eq!(seen["url"], "https://hooks.example.com/…");
+    let list = it
+        .must(200, Method::GET, "/notification-endpoints", Value::Null)
+        .await;
+    assert_eq!(list["items"][0]["url"], "https://hooks.example.com/…");
+    it.be("admin").await;
     let shown = it.must(200, Method::GET, &path, Value::Null).await;
     assert!(shown.get("secret").is_none(), "{shown}");
     let rotated = it
