@@ -159,7 +159,8 @@ pub(super) async fn unlock(
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Promote {
-    number: i64,
+    /// A form has texts alone.
+    number: String,
 }
 
 pub(super) async fn promote(
@@ -171,7 +172,8 @@ pub(super) async fn promote(
     let mut tx = signed.begin(&ctx).await?;
     let row = found(&mut tx, &id).await?;
     signed.administer()?;
-    let promoted = states::promote(&mut tx, row.id, promote.number, signed.name()).await?;
+    let number = promote.number.parse().map_err(|_| Problem::Unreadable)?;
+    let promoted = states::promote(&mut tx, row.id, number, signed.name()).await?;
     tx.commit().await?;
     match promoted {
         Promoted::Done | Promoted::Same => {

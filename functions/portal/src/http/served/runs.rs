@@ -445,3 +445,34 @@ async fn nobody_does_on_pages_of_runs_what_is_not_theirs_to_do() {
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_admin_makes_a_version_of_a_state_count() {
+    let it = served().await;
+    let adam = it.sign_in("acme", "Adam", Role::Admin).await;
+    let state = uuid::Uuid::new_v4();
+    let tenant = it.acme.tenant.uuid();
+    for made in [
+        "insert into switchyard.terraform_states (id, database_id, name, versions) values ($1, $2, 'net', 1)",
+        "insert into switchyard.terraform_versions (database_id, state_id, number, id, serial, lineage, sha256, bytes, sealed, by_whom)
+         values ($2, $1, 1, gen_random_uuid(), 1, 'l', sha256('x'), 1, 'x', 'Ann')",
+    ] {
+        let query = sqlx::query(made).bind(state).bind(tenant);
+        query.execute(&it.rows).await.expect("a row");
+    }
+    let path = format!("/states/{state}/promote");
+    for (form, status) in [
+        ("number=one", StatusCode::UNPROCESSABLE_ENTITY),
+        ("number=2", StatusCode::NOT_FOUND),
+        ("number=1", StatusCode::SEE_OTHER),
+    ] {
+        let answer = it.submit(&adam, &path, form).await;
+        assert_eq!(answer.status(), status, "{form}");
+    }
+    let current: Option<i64> =
+        sqlx::query_scalar("select current from switchyard.terraform_states")
+            .fetch_one(&it.rows)
+            .await
+            .expect("a state");
+    assert_eq!(current, Some(1));
+}
