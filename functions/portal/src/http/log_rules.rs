@@ -352,14 +352,14 @@ pub(super) struct LogQuery {
 }
 
 impl LogQuery {
-    fn href(&self, before: Option<String>) -> String {
+    fn href(&self, before: Option<&str>) -> String {
         with_query(
             "/event-log",
             &[
                 ("severity", said(&self.severity)),
                 ("rule", said(&self.rule)),
                 ("workload", said(&self.workload)),
-                ("before", before.as_deref()),
+                ("before", before),
             ],
         )
     }
@@ -388,7 +388,7 @@ pub(super) async fn event_log(
     let more = found.len() > ROWS;
     found.truncate(ROWS);
     let last = found.last().filter(|_| more);
-    let next_href = last.map(|last| query.href(Some(At(last.at, last.id).to_string())));
+    let next_href = last.map(|last| query.href(Some(&At(last.at, last.id).to_string())));
     let rows: Result<_, Problem> = found
         .into_iter()
         .map(|row| names.recorded(row, &all))

@@ -63,7 +63,14 @@ fn lab(nodes: usize) -> labs::Graph {
         image: Some("ceos:4.32.0F</script>".into()),
         mgmt_ip: Some(format!("172.20.20.{}", number % 250)),
         mgmt_host: None,
-        status: Some(if number % 3 == 0 { "notready" } else { "ready" }.into()),
+        status: Some(
+            if number.is_multiple_of(3) {
+                "notready"
+            } else {
+                "ready"
+            }
+            .into(),
+        ),
     };
     let edge = |number: usize| labs::GraphEdge {
         source: format!("leaf-{number}"),

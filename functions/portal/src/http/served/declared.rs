@@ -173,7 +173,7 @@ async fn the_log_of_events_is_filtered_and_goes_on_page_by_page() {
         let Some(next) = page
             .split("rel=\"next\"")
             .next()
-            .and_then(|before| page.contains("rel=\"next\"").then(|| before.len()))
+            .and_then(|before| page.contains("rel=\"next\"").then_some(before.len()))
         else {
             break;
         };

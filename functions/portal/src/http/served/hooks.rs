@@ -398,7 +398,11 @@ async fn a_delivery_is_handed_in_again_to_the_function_that_took_it() {
         )
     });
     let server = std::future::IntoFuture::into_future(axum::serve(listener, function));
-    tokio::spawn(server);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the test, and no process waits for it"
+    )]
+    let _server = tokio::spawn(server);
     let served = super::served_with("WEBHOOK_GITEA_URL", &url).await;
     let olga = served.sign_in("acme", "Olga", Role::Operator).await;
     let vera = served.sign_in("acme", "Vera", Role::Viewer).await;
