@@ -1,10 +1,11 @@
 //! The API as an admin of the first tenant asks it.
 
+use std::time::Duration;
+
 use database::{Connect, TenantDb};
 use model::{DatabaseRole, Role};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
-use std::time::Duration;
 use store::people;
 
 use super::Installation;
@@ -14,8 +15,7 @@ pub(crate) struct Api {
     client: Client,
     root: String,
     token: String,
-    /// The name of the tenant.
-    pub(crate) tenant: String,
+    tenant: String,
 }
 
 impl Api {
@@ -60,13 +60,6 @@ impl Api {
             .bearer_auth(&self.token)
             .query(&[("tenant", &self.tenant)]);
         answered(request, body).await
-    }
-
-    /// Makes something, and returns what was made.
-    pub(crate) async fn make(&self, path: &str, what: Value) -> Value {
-        let (status, made) = self.send(Method::POST, path, Some(what)).await;
-        assert_eq!(status, 201, "{path}: {made}");
-        made
     }
 
     /// Asks the backend of a state as one's own terraform would.
