@@ -8,7 +8,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use store::people;
 
-use super::Installation;
+use super::{Installation, client};
 
 /// Somebody who may do everything.
 pub(crate) struct Api {
@@ -40,7 +40,7 @@ impl Api {
         let session = people::open_session(&tenants, &link.expect("a link")).await;
         let session = session.expect("an answer").expect("a session");
         Self {
-            client: Client::new(),
+            client: client(),
             root: it.portal(""),
             token: session.expose().to_owned(),
             tenant,
