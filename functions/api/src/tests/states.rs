@@ -207,7 +207,7 @@ async fn a_decision_takes_an_operator_and_names_what_was_read() {
 #[tokio::test]
 async fn of_decisions_that_come_together_one_counts() {
     let it = served().await;
-    role(&it, "operator").await;
+    it.be("operator").await;
     let (job, epoch) = loop {
         let claimed: (i64, i64) = sqlx::query_as(
             "select id, epoch from switchyard.claim_jobs(gen_random_uuid(), array['task-static'], 1, '1 min')",
