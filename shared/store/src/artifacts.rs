@@ -330,30 +330,6 @@ impl Store {
         .await
     }
 
-    /// The upload that is open for an artifact of this name, if there is one.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn open_upload(
-        &self,
-        tenant: TenantId,
-        hold: Hold,
-        name: &ArtifactName,
-    ) -> Result<Option<Uuid>, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"
-            select id from switchyard.artifact_uploads
-            where database_id = $1 and job_id = $2 and epoch = $3 and name = $4 and dropped_at is null
-            "#,
-            tenant.uuid(),
-            hold.job.0,
-            hold.epoch,
-            name.as_str()
-        )
-        .fetch_optional(&mut *self.db.acquire().await?)
-        .await
-    }
-
     /// One artifact.
     ///
     /// # Errors

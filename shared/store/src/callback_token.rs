@@ -1,21 +1,16 @@
 //! By what a called function proves that it is the one that was called: a token of one claim of one job.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use model::{JobId, TenantId};
-use uuid::Uuid;
 
-use crate::Keyring;
+use crate::signed::{Claims, sign, verified};
+use crate::{BadToken, Keyring};
 
 /// What is signed is signed for callbacks and nothing else.
 const CONTEXT: &str = "callback token";
 /// First byte: this layout (version, tenant, job, epoch, end in seconds since 1970, MAC).
 const VERSION: u8 = 1;
 const CLAIMS_BYTES: usize = 1 + 16 + 8 + 8 + 8;
-const MAC_BYTES: usize = 32;
-/// How long a token is as text, in bytes.
-const TEXT_BYTES: usize = (CLAIMS_BYTES + MAC_BYTES).div_ceil(3) * 4;
 
 /// The right to say how one claim of a job ended, until its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,30 +25,17 @@ pub struct CallbackToken {
     pub until: DateTime<Utc>,
 }
 
-/// Why a token is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadToken {
-    /// Not one of ours, changed, or signed with a master key that is not known any more.
-    #[error("the token is not one of this installation")]
-    Forged,
-    /// Too old.
-    #[error("the token is over")]
-    Over,
-}
-
 impl CallbackToken {
     /// As text for a header, signed under the master key.
     #[must_use]
     pub fn sign(&self, keyring: &Keyring) -> String {
-        let mut bytes = Vec::with_capacity(CLAIMS_BYTES + MAC_BYTES);
+        let mut bytes = Vec::with_capacity(CLAIMS_BYTES);
         bytes.push(VERSION);
         bytes.extend_from_slice(self.tenant.uuid().as_bytes());
         bytes.extend_from_slice(&self.job.0.to_be_bytes());
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.extend_from_slice(&self.until.timestamp().to_be_bytes());
-        let mac = keyring.mac(CONTEXT, &bytes);
-        bytes.extend_from_slice(&mac);
-        URL_SAFE_NO_PAD.encode(bytes)
+        sign(keyring, CONTEXT, bytes)
     }
 
     /// Reads a token that was signed under one of these master keys: the present one, and those before it for as long as
@@ -63,47 +45,34 @@ impl CallbackToken {
     /// # Errors
     /// When it is no such token, or over at `now`.
     pub fn verify(text: &str, keyrings: &[&Keyring], now: DateTime<Utc>) -> Result<Self, BadToken> {
-        if text.len() > TEXT_BYTES {
-            return Err(BadToken::Forged);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken::Forged)?;
-        let (claims, mac) = bytes
-            .split_at_checked(CLAIMS_BYTES)
-            .ok_or(BadToken::Forged)?;
-        // Every key is tried, so that the time does not tell which one it was.
-        let good = keyrings.iter().fold(false, |good, keyring| {
-            let expected = keyring.mac(CONTEXT, claims);
-            good | aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac).is_ok()
-        });
-        if !good {
-            return Err(BadToken::Forged);
-        }
-        let token = Self::claims(claims).ok_or(BadToken::Forged)?;
+        let claims = verified(text, CONTEXT, CLAIMS_BYTES, keyrings)?;
+        let token = Self::read(&claims).ok_or(BadToken::Forged)?;
         if token.until <= now {
             return Err(BadToken::Over);
         }
         Ok(token)
     }
 
-    fn claims(bytes: &[u8]) -> Option<Self> {
-        let (version, rest) = bytes.split_first()?;
-        let (tenant, rest) = rest.split_first_chunk::<16>()?;
-        let (job, rest) = rest.split_first_chunk::<8>()?;
-        let (epoch, rest) = rest.split_first_chunk::<8>()?;
-        let (until, _) = rest.split_first_chunk::<8>()?;
-        (*version == VERSION).then_some(())?;
+    fn read(claims: &[u8]) -> Option<Self> {
+        let mut claims = Claims::of_version(claims, VERSION)?;
         Some(Self {
-            tenant: Uuid::from_bytes(*tenant).into(),
-            job: JobId(i64::from_be_bytes(*job)),
-            epoch: i64::from_be_bytes(*epoch),
-            until: DateTime::from_timestamp(i64::from_be_bytes(*until), 0)?,
+            tenant: claims.id()?.into(),
+            job: JobId(claims.number()?),
+            epoch: claims.number()?,
+            until: claims.time()?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use uuid::Uuid;
+
     use super::*;
+
+    const TEXT_BYTES: usize = crate::signed::text_bytes(CLAIMS_BYTES);
 
     fn keyring() -> Keyring {
         Keyring::from_base64(&Keyring::generate()).expect("a generated key is a key")

@@ -28,6 +28,7 @@ pub mod replays;
 mod retention;
 mod run_spec;
 pub mod setup;
+mod signed;
 mod state_token;
 pub mod terraform;
 pub mod trail;
@@ -38,10 +39,11 @@ pub mod workspaces;
 
 use database::SystemDb;
 
-pub use callback_token::{BadToken, CallbackToken};
+pub use callback_token::CallbackToken;
 pub use keyring::{Keyring, KeyringError, SealedError, Slot};
 pub use redelivery_token::RedeliveryToken;
 pub use run_spec::{RUN_SPEC_BYTES_MAX, run_spec_slot};
+pub use signed::BadToken;
 pub use state_token::StateToken;
 
 /// The store as functions see it. Cheap to clone.

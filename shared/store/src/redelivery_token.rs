@@ -1,12 +1,11 @@
 //! By what a stored delivery proves itself to the function that reads it again: a token for one delivery, one attempt and one
 //! body, good for a moment.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use model::{DeliveryId, TriggerId};
 use uuid::Uuid;
 
+use crate::signed::{Claims, sign, verified};
 use crate::{BadToken, Keyring};
 
 /// What is signed is signed for redeliveries and nothing else.
@@ -14,9 +13,6 @@ const CONTEXT: &str = "redelivery token";
 /// First byte: this layout (version, trigger, delivery, attempt, SHA-256 of the body, end in seconds since 1970, MAC).
 const VERSION: u8 = 1;
 const CLAIMS_BYTES: usize = 1 + 16 + 16 + 16 + 32 + 8;
-const MAC_BYTES: usize = 32;
-/// How long a token is as text, in bytes.
-const TEXT_BYTES: usize = (CLAIMS_BYTES + MAC_BYTES).div_ceil(3) * 4;
 
 /// The right to hand a stored delivery in again, until its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +33,14 @@ impl RedeliveryToken {
     /// As text for a header, signed under the master key.
     #[must_use]
     pub fn sign(&self, keyring: &Keyring) -> String {
-        let mut bytes = Vec::with_capacity(CLAIMS_BYTES + MAC_BYTES);
+        let mut bytes = Vec::with_capacity(CLAIMS_BYTES);
         bytes.push(VERSION);
         bytes.extend_from_slice(self.trigger.uuid().as_bytes());
         bytes.extend_from_slice(self.delivery.uuid().as_bytes());
         bytes.extend_from_slice(self.attempt.as_bytes());
         bytes.extend_from_slice(&self.body_sha256);
         bytes.extend_from_slice(&self.until.timestamp().to_be_bytes());
-        let mac = keyring.mac(CONTEXT, &bytes);
-        bytes.extend_from_slice(&mac);
-        URL_SAFE_NO_PAD.encode(bytes)
+        sign(keyring, CONTEXT, bytes)
     }
 
     /// Reads a token. Nothing is believed before the signature is known to be good, which is compared in constant time.
@@ -54,47 +48,34 @@ impl RedeliveryToken {
     /// # Errors
     /// When it is no such token, or over at `now`.
     pub fn verify(text: &str, keyring: &Keyring, now: DateTime<Utc>) -> Result<Self, BadToken> {
-        if text.len() > TEXT_BYTES {
-            return Err(BadToken::Forged);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken::Forged)?;
-        let (claims, mac) = bytes
-            .split_at_checked(CLAIMS_BYTES)
-            .ok_or(BadToken::Forged)?;
-        let expected = keyring.mac(CONTEXT, claims);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac)
-            .map_err(|_| BadToken::Forged)?;
-        let mut rest = claims;
-        let token = Self::read(&mut rest).ok_or(BadToken::Forged)?;
+        let claims = verified(text, CONTEXT, CLAIMS_BYTES, &[keyring])?;
+        let token = Self::read(&claims).ok_or(BadToken::Forged)?;
         if token.until <= now {
             return Err(BadToken::Over);
         }
         Ok(token)
     }
 
-    /// Reads what was signed.
-    fn read(claims: &mut &[u8]) -> Option<Self> {
-        fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
-            let (taken, rest) = from.split_first_chunk()?;
-            *from = rest;
-            Some(*taken)
-        }
-        if take::<1>(claims)? != [VERSION] {
-            return None;
-        }
+    fn read(claims: &[u8]) -> Option<Self> {
+        let mut claims = Claims::of_version(claims, VERSION)?;
         Some(Self {
-            trigger: Uuid::from_bytes(take(claims)?).into(),
-            delivery: Uuid::from_bytes(take(claims)?).into(),
-            attempt: Uuid::from_bytes(take(claims)?),
-            body_sha256: take(claims)?,
-            until: DateTime::from_timestamp(i64::from_be_bytes(take(claims)?), 0)?,
+            trigger: claims.id()?.into(),
+            delivery: claims.id()?.into(),
+            attempt: claims.id()?,
+            body_sha256: claims.take()?,
+            until: claims.time()?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
+
+    const TEXT_BYTES: usize = crate::signed::text_bytes(CLAIMS_BYTES);
 
     const NOW: DateTime<Utc> = DateTime::from_timestamp_secs(1_800_000_000).expect("a time");
 

@@ -1,10 +1,8 @@
 //! By what the terraform of a run proves to the state backend which run it is of.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{JobId, TenantId};
-use uuid::Uuid;
 
+use crate::signed::{Claims, sign, verified};
 use crate::{BadToken, Keyring};
 
 /// What is signed is signed for states and nothing else.
@@ -12,7 +10,6 @@ const CONTEXT: &str = "terraform state token";
 /// First byte: this layout (version, tenant, job, epoch, flags, the state's name, MAC).
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 1 + 16 + 8 + 8 + 1;
-const MAC_BYTES: usize = 32;
 /// How long a name may be, in bytes; a state's is shorter.
 const NAME_BYTES_MAX: usize = 255;
 const READ_ONLY: u8 = 1;
@@ -37,16 +34,14 @@ impl StateToken {
     /// As text for a password, signed under the master key.
     #[must_use]
     pub fn sign(&self, keyring: &Keyring) -> String {
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.state.len() + MAC_BYTES);
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.state.len());
         bytes.push(VERSION);
         bytes.extend_from_slice(self.tenant.uuid().as_bytes());
         bytes.extend_from_slice(&self.job.0.to_be_bytes());
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
         bytes.push(if self.read_only { READ_ONLY } else { 0 });
         bytes.extend_from_slice(self.state.as_bytes());
-        let mac = keyring.mac(CONTEXT, &bytes);
-        bytes.extend_from_slice(&mac);
-        URL_SAFE_NO_PAD.encode(bytes)
+        sign(keyring, CONTEXT, bytes)
     }
 
     /// Reads a token that was signed under one of these master keys. Nothing is believed before the signature is known to be
@@ -55,43 +50,29 @@ impl StateToken {
     /// # Errors
     /// When it is no such token.
     pub fn verify(text: &str, keyrings: &[&Keyring]) -> Result<Self, BadToken> {
-        if text.len() > (HEAD_BYTES + NAME_BYTES_MAX + MAC_BYTES).div_ceil(3) * 4 {
-            return Err(BadToken::Forged);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| BadToken::Forged)?;
-        let (claims, mac) = bytes
-            .split_last_chunk::<MAC_BYTES>()
-            .ok_or(BadToken::Forged)?;
-        // Every key is tried, so that the time does not tell which one it was.
-        let good = keyrings.iter().fold(false, |good, keyring| {
-            let expected = keyring.mac(CONTEXT, claims);
-            good | aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac).is_ok()
-        });
-        if !good {
-            return Err(BadToken::Forged);
-        }
-        Self::claims(claims).ok_or(BadToken::Forged)
+        let claims = verified(text, CONTEXT, HEAD_BYTES + NAME_BYTES_MAX, keyrings)?;
+        Self::read(&claims).ok_or(BadToken::Forged)
     }
 
-    fn claims(bytes: &[u8]) -> Option<Self> {
-        let (version, rest) = bytes.split_first()?;
-        let (tenant, rest) = rest.split_first_chunk::<16>()?;
-        let (job, rest) = rest.split_first_chunk::<8>()?;
-        let (epoch, rest) = rest.split_first_chunk::<8>()?;
-        let (flags, name) = rest.split_first()?;
-        (*version == VERSION && *flags <= READ_ONLY).then_some(())?;
+    fn read(claims: &[u8]) -> Option<Self> {
+        let mut claims = Claims::of_version(claims, VERSION)?;
+        let (tenant, job, epoch) = (claims.id()?, claims.number()?, claims.number()?);
+        let [flags] = claims.take()?;
+        (flags <= READ_ONLY).then_some(())?;
         Some(Self {
-            tenant: Uuid::from_bytes(*tenant).into(),
-            job: JobId(i64::from_be_bytes(*job)),
-            epoch: i64::from_be_bytes(*epoch),
-            state: std::str::from_utf8(name).ok()?.to_owned(),
-            read_only: *flags == READ_ONLY,
+            tenant: tenant.into(),
+            job: JobId(job),
+            epoch,
+            state: std::str::from_utf8(claims.rest()).ok()?.to_owned(),
+            read_only: flags == READ_ONLY,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn keyring() -> Keyring {
