@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use store::people::{self, Token};
-use url::Url;
+use url::{Host, Url};
 
 use super::data_dir::DataDir;
 use super::failure::WrongSetting;
@@ -77,6 +77,7 @@ impl Client {
             })?),
             (None, None) => None,
         };
+        let elsewhere = given.as_ref().is_some_and(|url| !is_this_machine(url));
         let mut base = match given {
             Some(url) => url,
             None => own_url(env, &args.operator)?,
@@ -93,6 +94,12 @@ impl Client {
                 tenant: args.tenant.clone(),
                 own: None,
             });
+        }
+        if elsewhere {
+            return Err(WrongSetting(format!(
+                "SWITCHYARD_TOKEN is missing: {base} is not on this machine, and gets no session of the installation here"
+            ))
+            .into());
         }
         let tenant = args.tenant.as_deref().unwrap_or(operate::TENANT);
         let (token, tenants) = signed_in(env, &args.operator, tenant).await?;
@@ -256,6 +263,16 @@ fn own_url(env: &Env, args: &OperatorArgs) -> anyhow::Result<Url> {
     Ok(url.join("/api/")?)
 }
 
+/// Whether an address is on this machine, as far as it says so itself.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// A session of whoever may get into the database as its owner.
 async fn signed_in(
     env: &Env,
@@ -327,6 +344,25 @@ mod tests {
         assert_eq!(error.to_string(), "Not found: there is none");
         for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_GATEWAY] {
             assert!(refused(&base, status, None).is::<Passing>(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_session_of_this_machine_goes_nowhere_else() {
+        let is = |url: &str| is_this_machine(&Url::parse(url).expect("a URL"));
+        for url in [
+            "http://localhost:8080/api/",
+            "http://127.0.0.1:1/",
+            "http://[::1]:1/",
+        ] {
+            assert!(is(url), "{url}");
+        }
+        for url in [
+            "https://api.example.org/",
+            "http://localhost.example.org/",
+            "http://10.0.0.1/",
+        ] {
+            assert!(!is(url), "{url}");
         }
     }
 }
