@@ -317,6 +317,7 @@ impl Pasted {
             depth: self.depth,
             only_binding: None,
             job: None,
+            untrusted: false,
         }
     }
 }
@@ -333,6 +334,7 @@ fn stored_event(it: TriedWith) -> (Event, Delivered) {
         only_binding: None,
         // Deliveries tell of no job.
         job: None,
+        untrusted: false,
     };
     (event, it.delivery)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ::triggers::{Binding, Decision, EndedJob, Event, Target, Trigger};
-use events::EventType;
 use model::{BindingId, EventId, JobId, TenantId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -14,6 +13,15 @@ use crate::Store;
 
 /// How large the payload of a job that ended may be to be looked at, in bytes of JSON.
 const PAYLOAD_BYTES_MAX: i32 = 64 * 1024;
+
+/// Sources of events of ours that tell of a job, or of a workload that one changed.
+const JOBS_AND_WORKLOADS: [&str; 2] = ["/switchyard/jobs", "/switchyard/workloads"];
+
+/// A job, as far as who follows it is concerned.
+struct JobOf {
+    ended: Option<EndedJob>,
+    untrusted: bool,
+}
 
 /// An event as dispatch loads it. The message that led here is trusted for nothing but the id.
 #[derive(Debug, Clone)]
@@ -133,11 +141,17 @@ impl Store {
             _ => None,
         };
         let bindings = event.bindings.0.into_iter().map(Binding::from).collect();
-        let job = match event.ty.parse() {
-            Ok(EventType::JobFinished | EventType::JobCancelled) => {
-                self.ended_job(event.database_id, &event.data).await?
+        let (job, untrusted) = if JOBS_AND_WORKLOADS.contains(&event.source.as_str()) {
+            match self.job_of(event.database_id, &event.data).await? {
+                Some(job) => (job.ended, job.untrusted),
+                // Its history is not kept, or not any more: then what led there tells.
+                None => {
+                    let from = &event.correlation_id;
+                    (None, self.began_untrusted(event.database_id, from).await?)
+                }
             }
-            _ => None,
+        } else {
+            (None, false)
         };
         Ok(Some(StoredEvent {
             tenant: event.database_id.into(),
@@ -151,6 +165,7 @@ impl Store {
                 depth: event.depth,
                 only_binding: event.only_binding_id.map(BindingId::from),
                 job,
+                untrusted,
             },
             trigger,
             bindings,
@@ -158,8 +173,8 @@ impl Store {
         }))
     }
 
-    /// The job that an event of ours tells of. Nothing when its history is not kept.
-    async fn ended_job(&self, tenant: Uuid, data: &str) -> Result<Option<EndedJob>, sqlx::Error> {
+    /// The job that an event of ours tells of, live or ended. Nothing when its history is not kept.
+    async fn job_of(&self, tenant: Uuid, data: &str) -> Result<Option<JobOf>, sqlx::Error> {
         #[derive(Deserialize)]
         struct Told {
             job: i64,
@@ -171,9 +186,14 @@ impl Store {
             r#"
             select case when octet_length(payload::text) <= $3 then payload end as payload, key,
                 case when jsonb_typeof(result -> 'changes') = 'boolean' then (result -> 'changes')::boolean end as changes,
-                coalesce(payload @> '{"untrusted": true}', false) as "untrusted!"
-            from switchyard.jobs_archive
-            where database_id = $1 and id = $2
+                coalesce(payload @> '{"untrusted": true}', false) as "untrusted!", ended as "ended!"
+            from (
+                select payload, key, result, finished_at, true as ended from switchyard.jobs_archive
+                where database_id = $1 and id = $2
+                union all
+                select payload, key, null, 'infinity', false from switchyard.jobs
+                where database_id = $1 and id = $2
+            ) job
             order by finished_at desc
             limit 1
             "#,
@@ -183,12 +203,41 @@ impl Store {
         )
         .fetch_optional(&mut *self.db.acquire().await?)
         .await?;
-        Ok(row.map(|row| EndedJob {
-            payload: row.payload.unwrap_or_default(),
-            key: row.key,
-            changes: row.changes,
+        Ok(row.map(|row| JobOf {
+            ended: row.ended.then(|| EndedJob {
+                payload: row.payload.unwrap_or_default(),
+                key: row.key,
+                changes: row.changes,
+                untrusted: row.untrusted,
+            }),
             untrusted: row.untrusted,
         }))
+    }
+
+    /// Whether what a chain began with came from people who may not write here.
+    async fn began_untrusted(
+        &self,
+        tenant: Uuid,
+        correlation_id: &str,
+    ) -> Result<bool, sqlx::Error> {
+        // A chain is called after the delivery or the event that it began with.
+        let first = correlation_id.split_once('_').map(|(_, id)| id.parse());
+        let Some(Ok(first)) = first else {
+            return Ok(false);
+        };
+        let first: Uuid = first;
+        sqlx::query_scalar!(
+            r#"
+            select exists (
+                select from switchyard.events
+                where database_id = $1 and (id = $2 or delivery_id = $2) and data ->> 'from_fork' = 'true'
+            ) as "untrusted!"
+            "#,
+            tenant,
+            first
+        )
+        .fetch_one(&mut *self.db.acquire().await?)
+        .await
     }
 
     /// Records decisions, adds the jobs and marks the event dispatched, or nothing of it. The second time nothing

@@ -230,7 +230,7 @@ fn of_kind(
             other::event(filter, looked.view().map_err(unseen)?, held)?;
             Ok(Asked {
                 // What a fork started leads to nothing that is trusted more.
-                untrusted: looked.event.job.as_ref().is_some_and(|job| job.untrusted),
+                untrusted: looked.event.untrusted,
                 ..Asked::default()
             })
         }

@@ -54,6 +54,9 @@ pub struct Event {
     /// The job that it tells of, where it is one of ours that ended and is still there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<EndedJob>,
+    /// Whether it tells of work that came from people who may not write here: then so does what it leads to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 /// A job that ended, as those see it whom that starts.
@@ -65,7 +68,7 @@ pub struct EndedJob {
     pub key: Option<String>,
     /// Whether a plan or a look at drift found changes, where it was one.
     pub changes: Option<bool>,
-    /// Whether it came from people who may not write here: then so does what it leads to.
+    /// Whether it came from people who may not write here.
     pub untrusted: bool,
 }
 

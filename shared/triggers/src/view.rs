@@ -78,6 +78,7 @@ mod tests {
             depth: 2,
             only_binding: None,
             job: None,
+            untrusted: false,
         }
     }
 

@@ -307,3 +307,169 @@ async fn a_payload_that_the_task_would_refuse_starts_nothing_and_says_why() {
         "{refused:?}"
     );
 }
+
+/// What every path on which a fork's job could be followed has in common.
+struct Forked {
+    it: Served,
+    /// The fork's job.
+    job: i64,
+    epoch: i64,
+}
+
+impl Forked {
+    /// A fork's change was planned, under a task that keeps this history, and is being worked on.
+    async fn new(history: &str) -> Self {
+        let it = Served::new().await;
+        sqlx::query(
+            "insert into switchyard.tasks (name, history) values ($1, $2::text::switchyard.history)",
+        )
+        .bind(TASK)
+        .bind(history)
+        .execute(&it.rows)
+        .await
+        .unwrap();
+        let forks = it
+            .trigger(TriggerKind::Git, json!({"changes": {"forks": true}}))
+            .await;
+        let mut plan = plan_of("{{ event.data.head.sha }}");
+        plan["approve_within_secs"] = 0.into();
+        it.bind(forks, json!({}), runs_of(plan)).await;
+        let jobs = json!({"prefix": {"type": "dev.switchyard.job."}});
+        let after = it.trigger(TriggerKind::Event, jobs).await;
+        let next = json!({
+            "action": "apply", "state": "next", "source": {"workspace": WORKSPACE},
+            "environment": {"TOKEN": "secret"},
+        });
+        it.bind(after, json!({}), runs_of(next)).await;
+        let next = json!({"action": "plan", "state": "next", "source": {"workspace": WORKSPACE}});
+        it.bind(after, json!({}), runs_of(next)).await;
+        let change = json!({
+            "vendor": "github", "repository": {"path": "a/b"}, "number": 7, "action": "opened",
+            "vendor_action": "opened", "title": "More", "head": {"branch": "more", "sha": "c".repeat(40)},
+            "base": {"branch": "main"}, "from_fork": true,
+        });
+        let event = it.happened(forks, CHANGED, &change).await;
+        it.dispatch(event).await;
+        let (job, epoch) = it.taken(TASK).await;
+        Self { it, job, epoch }
+    }
+
+    async fn run(&self, statement: &'static str) {
+        let done = sqlx::query(statement)
+            .bind(self.it.tenant.uuid())
+            .bind(self.job)
+            .bind(self.epoch)
+            .fetch_all(&self.it.rows)
+            .await;
+        assert_eq!(done.unwrap().len(), 1, "{statement}");
+    }
+
+    /// What the last event leads to is a plan without trust, and nothing else.
+    async fn leads_to_nothing_trusted(&self) {
+        let event = self.it.last().await;
+        self.it.dispatch(event).await;
+        let mut told: Vec<String> = self
+            .it
+            .decided(event)
+            .await
+            .into_iter()
+            .map(|it| it.1)
+            .collect();
+        told.sort();
+        assert_eq!(told, ["added", "payload"]);
+        let (payload, key) = self.it.payload(event).await;
+        assert!(payload.untrusted);
+        assert_eq!(key.as_deref(), Some("untrusted:terraform:next"));
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_fork_is_untrusted_whatever_history_its_task_keeps() {
+    for history in ["full", "failures", "none"] {
+        let forked = Forked::new(history).await;
+        forked
+            .run(
+                "select from switchyard.finish_jobs(
+                    array[$2::bigint], array[$3::bigint], '{succeeded}', array[null], array[null]::jsonb[]
+                 ) where $1::uuid is not null",
+            )
+            .await;
+        forked.leads_to_nothing_trusted().await;
+        // One by one is another way to the archive.
+        let forked = Forked::new(history).await;
+        forked
+            .run("select switchyard.cancel_job($1, $2, 'Ann') where $3::bigint is not null")
+            .await;
+        forked
+            .run(
+                "select from switchyard.finish_jobs(
+                    array[$2::bigint], array[$3::bigint], '{cancelled}', array[null], array[null]::jsonb[]
+                 ) where $1::uuid is not null",
+            )
+            .await;
+        forked.leads_to_nothing_trusted().await;
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_forks_retry_is_untrusted() {
+    let forked = Forked::new("none").await;
+    forked
+        .run("select switchyard.retry_job($2, $3, 'no route') where $1::uuid is not null")
+        .await;
+    forked.leads_to_nothing_trusted().await;
+}
+
+#[tokio::test]
+async fn what_follows_a_fork_is_untrusted_when_its_job_is_gone_meanwhile() {
+    let forked = Forked::new("full").await;
+    forked
+        .run(
+            "select from switchyard.finish_jobs(
+                array[$2::bigint], array[$3::bigint], '{dead}', array['it failed'], array[null]::jsonb[]
+             ) where $1::uuid is not null",
+        )
+        .await;
+    forked
+        .run("select switchyard.purge_job($1, $2) where $3::bigint is not null")
+        .await;
+    forked.leads_to_nothing_trusted().await;
+}
+
+#[tokio::test]
+async fn a_forks_job_that_is_replayed_stays_untrusted() {
+    let forked = Forked::new("none").await;
+    forked
+        .run(
+            "select from switchyard.finish_jobs(
+                array[$2::bigint], array[$3::bigint], '{dead}', array['it failed'], array[null]::jsonb[]
+             ) where $1::uuid is not null",
+        )
+        .await;
+    forked
+        .run("select switchyard.replay_job($1, $2, 'Ann') where $3::bigint is not null")
+        .await;
+    let again: (Value, Option<String>) =
+        sqlx::query_as("select payload, key from switchyard.jobs where replay_of = $1")
+            .bind(forked.job)
+            .fetch_one(&forked.it.rows)
+            .await
+            .unwrap();
+    assert_eq!(again.0["untrusted"], true);
+    assert_eq!(again.1.as_deref(), Some("untrusted:terraform:vpc"));
+    let (job, epoch) = forked.it.taken(TASK).await;
+    assert_ne!(job, forked.job);
+    let again = Forked {
+        job,
+        epoch,
+        ..forked
+    };
+    again
+        .run(
+            "select from switchyard.finish_jobs(
+                array[$2::bigint], array[$3::bigint], '{succeeded}', array[null], array[null]::jsonb[]
+             ) where $1::uuid is not null",
+        )
+        .await;
+    again.leads_to_nothing_trusted().await;
+}

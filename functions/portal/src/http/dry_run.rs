@@ -180,6 +180,7 @@ fn tried(
         only_binding: None,
         // Deliveries tell of no job.
         job: None,
+        untrusted: false,
     };
     let rows = decide(&event, &trigger, &bindings)
         .into_iter()

@@ -21,6 +21,7 @@ fn event(ty: EventType, data: &Value) -> Event {
         depth: 0,
         only_binding: None,
         job: None,
+        untrusted: false,
     }
 }
 
