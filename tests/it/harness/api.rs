@@ -62,6 +62,13 @@ impl Api {
         answered(request, body).await
     }
 
+    /// Makes something, and returns what was made.
+    pub(crate) async fn make(&self, path: &str, what: Value) -> Value {
+        let (status, made) = self.send(Method::POST, path, Some(what)).await;
+        assert_eq!(status, 201, "{path}: {made}");
+        made
+    }
+
     /// Asks the backend of a state as one's own terraform would.
     pub(crate) async fn backend(
         &self,

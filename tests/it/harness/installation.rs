@@ -22,11 +22,17 @@ pub(crate) struct Installation {
     rows: PgPool,
     folder: tempfile::TempDir,
     port: String,
+    settings: Vec<String>,
 }
 
 impl Installation {
     /// Started, with nothing in it but its first tenant.
     pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with settings that its operator gives to all functions, as `NAME=VALUE`.
+    pub(crate) async fn with(settings: &[String]) -> Self {
         let db = testkit::database().await;
         let rows = db.pool(None).await;
         let folder = tempfile::tempdir().expect("a folder");
@@ -35,11 +41,12 @@ impl Installation {
         std::fs::set_permissions(folder.path(), passage).expect("our folder");
         let port = free_port().to_string();
         let mut it = Self {
-            up: Self::up(&db, folder.path(), &port),
+            up: Self::up(&db, folder.path(), &port, settings),
             db,
             rows,
             folder,
             port,
+            settings: settings.to_vec(),
         };
         it.up.says("Ctrl-C ends it").await;
         it
@@ -52,7 +59,7 @@ impl Installation {
 
     /// Starts it again where it was.
     pub(crate) async fn start_again(&mut self) {
-        self.up = Self::up(&self.db, self.folder.path(), &self.port);
+        self.up = Self::up(&self.db, self.folder.path(), &self.port, &self.settings);
         self.up.says("Ctrl-C ends it").await;
     }
 
@@ -111,10 +118,13 @@ impl Installation {
         Processes::marked(&mark)
     }
 
-    fn up(db: &TestDb, folder: &Path, port: &str) -> Process {
+    fn up(db: &TestDb, folder: &Path, port: &str, settings: &[String]) -> Process {
         let data = folder.to_str().expect("our folders are text");
         let url = ("DATABASE_URL".to_owned(), db.owner_url().to_owned());
-        let arguments = ["up", "--port", port, "--data-dir", data];
+        let mut arguments = vec!["up", "--port", port, "--data-dir", data];
+        for setting in settings {
+            arguments.extend(["--set", setting]);
+        }
         Process::start(&folder.join("up.log"), &arguments, [url])
     }
 
