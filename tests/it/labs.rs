@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use store::Keyring;
 use store::credentials::{self, CredentialKind, NewCredential};
+use store::workspaces::{self, Saved, WantedWorkspace};
 use tempfile::TempDir;
-use testkit::{Sshd, TestDb};
+use testkit::{GitBehaviour, GitOrigin, GitServer, Sshd, TestDb};
 use uuid::Uuid;
 
 use crate::harness::{Process, turn, until};
@@ -34,6 +35,11 @@ struct World {
 impl World {
     /// With what tasks may call besides what is public.
     async fn new(allowed: &str) -> Self {
+        Self::trusting(allowed, Path::new("")).await
+    }
+
+    /// The same, with certificates that are trusted besides the system's.
+    async fn trusting(allowed: &str, authorities: &Path) -> Self {
         let db = testkit::database().await;
         let rows = db.pool(None).await;
         let mut owner = rows.acquire().await.expect("a connection");
@@ -54,7 +60,7 @@ impl World {
         std::fs::set_permissions(folder.path(), open).expect("ours");
         let key = Keyring::generate();
         std::fs::write(folder.path().join("key"), key.expose_secret()).expect("ours");
-        manifests(folder.path(), allowed);
+        manifests(folder.path(), allowed, authorities);
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
         let settings = [
             ("DATABASE_URL", db.owner_url().to_owned()),
@@ -132,6 +138,37 @@ impl World {
         .expect("the artifacts can be read")
     }
 
+    /// A workspace that a credential opens.
+    async fn workspace(&self, git: &GitServer, folder: &str, token: &str) {
+        let mut tx = self
+            .tenants
+            .begin(self.tenant)
+            .await
+            .expect("a transaction");
+        let host = format!("localhost:{}", git.port());
+        let new = NewCredential {
+            name: "git",
+            kind: CredentialKind::Git,
+            host: &host,
+            username: "",
+            config: json!({}),
+            secret: &token.to_owned().into(),
+        };
+        let made = credentials::create(&mut tx, self.tenant, &self.keyring, "Ann", new).await;
+        let wanted = WantedWorkspace {
+            name: "blueprints",
+            repository: &git.url("owner/site.git"),
+            host: Some(&host),
+            branch: "main",
+            folder,
+            credential: made.expect("an answer"),
+            interval_secs: 3_600,
+        };
+        let saved = workspaces::create(&mut tx, self.tenant, "Ann", &wanted).await;
+        assert!(matches!(saved, Ok(Saved::Done(_))), "{saved:?}");
+        tx.commit().await.expect("a commit");
+    }
+
     async fn host(&self, sshd: &Sshd) -> Uuid {
         let mut tx = self
             .tenants
@@ -154,7 +191,7 @@ impl World {
 }
 
 /// The manifests as they are, with what the tasks may call.
-fn manifests(folder: &Path, allowed: &str) {
+fn manifests(folder: &Path, allowed: &str, authorities: &Path) {
     for name in ["knative", "triggers"] {
         let to = folder.join("manifests").join(name);
         std::fs::create_dir_all(&to).expect("a folder");
@@ -167,9 +204,15 @@ fn manifests(folder: &Path, allowed: &str) {
     let text = std::fs::read_to_string(&path).expect("a manifest");
     let env = "          env:\n";
     // The netlab of a virtual environment may lie where only its owner can look.
-    let more = format!(
+    let mut more = format!(
         "{env}            - name: EGRESS_ALLOW\n              value: \"{allowed}\"\n            - name: RUN_AS\n              value: same\n"
     );
+    if authorities != Path::new("") {
+        let path = authorities.display();
+        more.push_str(&format!(
+            "            - name: EGRESS_CA_FILE\n              value: {path}\n"
+        ));
+    }
     std::fs::write(path, text.replacen(env, &more, 1)).expect("a manifest");
 }
 
@@ -242,6 +285,75 @@ async fn netlab_makes_a_lab_and_says_when_it_is_unchanged() {
         state == "dead" && reason.contains("line 3: `clab.exec`"),
         "{reason}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blueprint_of_a_workspace_is_made_at_the_commit_that_is_named() {
+    if !has_netlab() {
+        return;
+    }
+    let _turn = turn().await;
+    let origin = GitOrigin::new().expect("a repository");
+    let blueprint = |topology: &str| {
+        let files = [
+            ("blueprints/triangle/topology.yml", topology),
+            ("blueprints/triangle/README.md", "# A triangle"),
+            ("blueprints/other/topology.yml", "nodes: ["),
+            ("elsewhere/clab.yml", "name: x"),
+        ];
+        origin.commit(&files).expect("a commit")
+    };
+    let first = blueprint(TRIANGLE);
+    blueprint("provider: clab\ndefaults.device: frr\nnodes: [r1, r2]\nlinks: [r1-r2]\n");
+    let git = GitServer::start(&origin, GitBehaviour::GitWithToken("a-token")).await;
+    let git = git.expect("a server");
+    let allowed = format!("localhost:{}", git.port());
+    let world = World::trusting(&allowed, git.certificate_file()).await;
+    world.workspace(&git, "blueprints", "a-token").await;
+    let create = async |source: Value| {
+        let payload = json!({"action": "create", "lab": "triangle", "source": source});
+        let job = world.add(&payload).await;
+        world.succeeds(job).await;
+        world.artifacts(job).await
+    };
+    let pinned = json!({"workspace": "blueprints", "folder": "triangle", "commit": first});
+    let pinned = create(pinned).await;
+    let names: Vec<&str> = pinned.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "netlab.tar",
+            "source.tar",
+            "topology.json",
+            "triangle.content.sha256"
+        ]
+    );
+    let inline = create(json!({"files": {"topology.yml": TRIANGLE}})).await;
+    assert_eq!(inline[0], pinned[0], "the same lab, wherever it comes from");
+    let newest = create(json!({"workspace": "blueprints", "folder": "triangle"})).await;
+    assert_ne!(newest[0], pinned[0], "the branch has moved");
+
+    for (source, part) in [
+        (
+            json!({"workspace": "blueprints", "folder": "square"}),
+            "square",
+        ),
+        (
+            json!({"workspace": "blueprints", "folder": "other"}),
+            "topology.yml",
+        ),
+        (
+            json!({"workspace": "blueprints", "folder": "triangle", "topology": "ring.yml"}),
+            "ring.yml is not among the lab's files",
+        ),
+    ] {
+        let payload = json!({"action": "create", "lab": "triangle", "source": source});
+        let (state, reason) = world.ended(world.add(&payload).await).await;
+        assert!(
+            state == "dead" && reason.contains(part),
+            "{state}: {reason}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

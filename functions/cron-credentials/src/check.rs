@@ -5,10 +5,12 @@ mod azure;
 mod gcp;
 mod git;
 mod kube;
+mod netlab_api;
 mod oauth;
 mod registry;
 mod s3;
 pub(crate) mod sigv4;
+mod ssh;
 
 use std::time::Duration;
 
@@ -70,10 +72,8 @@ pub(crate) async fn check(
         CredentialConfig::Aws(config) => aws::check(&asked, config).await,
         CredentialConfig::Azure(config) => azure::check(&asked, config).await,
         CredentialConfig::Gcp(config) => gcp::check(&asked, config).await,
-        // Signing in runs something there, which is for who uses the host.
-        CredentialConfig::Ssh(_) => {
-            Verdict::Nothing("a run on the host is what shows whether it lets us in".to_owned())
-        }
+        CredentialConfig::Ssh(config) => ssh::check(&asked, config).await,
+        CredentialConfig::NetlabApi(_) => netlab_api::check(&asked).await,
     };
     let mut found = checked(verdict, now);
     let secret = login.secret.expose_secret();

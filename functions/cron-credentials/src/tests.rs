@@ -21,7 +21,7 @@ use store::Keyring;
 use store::credentials::{self, CredentialKind, NewCredential, Rotation};
 use store::watch::Login;
 use tempfile::NamedTempFile;
-use testkit::{GitBehaviour, GitOrigin, GitServer, Https, TestDb};
+use testkit::{GitBehaviour, GitOrigin, GitServer, Https, Sshd, TestDb};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -53,6 +53,7 @@ impl Double {
             .route("/v2/", get(Self::registry))
             .route("/registry/token", get(Self::registry_token))
             .route("/version", get(Self::kube))
+            .route("/healthz", get(Self::netlab))
             .route("/", post(Self::sts))
             .route("/labs", get(Self::bucket))
             .route("/acme/oauth2/v2.0/token", post(Self::azure))
@@ -105,6 +106,13 @@ impl Double {
             token.starts_with("Bearer ey") || token == format!("Bearer {GOOD}")
         }) {
             return axum::Json(json!({"gitVersion": "v1.34.0"})).into_response();
+        }
+        StatusCode::UNAUTHORIZED.into_response()
+    }
+
+    async fn netlab(headers: HeaderMap) -> Response {
+        if basic(&headers).is_some_and(|pair| pair == format!("ann:{GOOD}")) {
+            return axum::Json(json!({"status": "ok"})).into_response();
         }
         StatusCode::UNAUTHORIZED.into_response()
     }
@@ -229,6 +237,11 @@ struct Served {
 
 impl Served {
     async fn new() -> Self {
+        Self::allowing("").await
+    }
+
+    /// With another place that may be called.
+    async fn allowing(more: &str) -> Self {
         let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key");
         let double = Double {
             public: Arc::new(key.der_bytes().to_vec()),
@@ -248,7 +261,11 @@ impl Served {
         let both = [https.certificate(), git.certificate_file()]
             .map(|path| std::fs::read_to_string(path).expect("a certificate"));
         std::fs::write(roots.path(), both.join("\n")).expect("a file");
-        let allowed = format!("{},localhost:{}", https.authority(), git.port());
+        let mut allowed = format!("{},localhost:{}", https.authority(), git.port());
+        if !more.is_empty() {
+            allowed.push(',');
+            allowed.push_str(more);
+        }
         let path = |file: &NamedTempFile| file.path().to_str().expect("a path").to_owned();
         let env = Env::default()
             .with("DATABASE_URL", db.owner_url())
@@ -297,11 +314,23 @@ impl Served {
             CredentialKind::Git => format!("localhost:{}", self.git.port()),
             _ => self.double.authority(),
         };
+        self.credential_at(&host, kind, username, config, secret)
+            .await
+    }
+
+    async fn credential_at(
+        &self,
+        host: &str,
+        kind: CredentialKind,
+        username: &str,
+        config: Value,
+        secret: &str,
+    ) -> Uuid {
         let mut tx = self.tenants.begin(self.tenant.into()).await.expect("a tx");
         let new = NewCredential {
             name: kind.as_str(),
             kind,
-            host: &host,
+            host,
             username,
             config,
             secret: &secret.to_owned().into(),
@@ -430,6 +459,14 @@ async fn each_kind_is_good_with_its_secret_and_bad_with_another() {
             good_key.as_str(),
             bad_key.as_str(),
             "invalid_grant: Invalid JWT",
+        ),
+        (
+            CredentialKind::NetlabApi,
+            "ann",
+            json!({"folder": "/srv/labs"}),
+            GOOD,
+            "wrong-secret",
+            "does not know this user and password (401)",
         ),
     ];
     let mut made = Vec::new();
@@ -564,6 +601,86 @@ async fn who_does_not_answer_is_asked_again_sooner_and_nobody_is_alarmed() {
     *it.double.broken.lock().expect("no test panics here") = false;
     it.look().await;
     assert_eq!(it.state(id).await.0, "good");
+}
+
+#[tokio::test]
+async fn a_host_of_labs_is_signed_in_to_with_its_key_compared() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tools = tempfile::tempdir().expect("a folder");
+    let netlab = tools.path().join("netlab");
+    std::fs::write(&netlab, "#!/bin/sh\n").expect("ours");
+    std::fs::set_permissions(&netlab, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let Some(mut sshd) = Sshd::with_path(Some(tools.path())) else {
+        return;
+    };
+    let Some(other) = Sshd::start() else { return };
+    let address = sshd.address().to_string();
+    let it = Served::allowing(&address).await;
+    let config = json!({"host_keys": [sshd.host_key()]});
+    let id = it
+        .credential_at(
+            &address,
+            CredentialKind::Ssh,
+            sshd.user(),
+            config,
+            sshd.key(),
+        )
+        .await;
+    it.look().await;
+    assert_eq!(it.state(id).await, ("good".to_owned(), String::new()));
+
+    sqlx::query(
+        "with made as (
+            insert into switchyard.triggers (id, database_id, name, kind) values ($1, $1, 'nightly', 'manual') returning id
+         )
+         insert into switchyard.bindings (id, database_id, trigger_id, task, payload)
+         select $1, $1, id, 'task-netlab', jsonb_build_object('action', 'status', 'lab', 'ring', 'host', $2::text) from made",
+    )
+    .bind(it.tenant)
+    .bind(id.to_string())
+    .execute(&it.rows)
+    .await
+    .expect("a trigger");
+    it.rotate(id, sshd.user(), other.key()).await;
+    it.look().await;
+    let (state, problem) = it.state(id).await;
+    assert_eq!(state, "bad", "{problem}");
+    assert!(problem.contains("in with this key"), "{problem}");
+    let told = it.told().await;
+    assert!(
+        told[0].1.ends_with("without it will fail: trigger nightly"),
+        "{told:?}"
+    );
+    it.rotate(id, sshd.user(), sshd.key()).await;
+
+    let pin = async |key: &str| {
+        sqlx::query("update switchyard.credentials set config = $1")
+            .bind(json!({"host_keys": [key]}))
+            .execute(&it.rows)
+            .await
+            .expect("the owner may");
+    };
+    pin(other.host_key()).await;
+    it.look().await;
+    let (state, problem) = it.state(id).await;
+    assert_eq!(state, "bad", "{problem}");
+    assert!(problem.contains("host key"), "{problem}");
+    pin(sshd.host_key()).await;
+    it.look().await;
+    assert_eq!(it.state(id).await.0, "good");
+
+    // Where netlab is nowhere else it is missed.
+    std::fs::remove_file(&netlab).expect("ours");
+    it.look().await;
+    let (state, problem) = it.state(id).await;
+    if state != "good" {
+        assert_eq!(state, "bad", "{problem}");
+        assert!(problem.contains("has no netlab"), "{problem}");
+    }
+    sshd.stop();
+    it.look().await;
+    let (state, problem) = it.state(id).await;
+    assert_eq!(state, "unsure", "{problem}");
 }
 
 #[tokio::test]

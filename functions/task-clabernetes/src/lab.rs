@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use cluster::NodeLook;
-use host::{Ctx, TaskError};
+use host::{Ctx, Job, TaskError};
 use lab_source::{SourceError, gather};
 use labs::clabernetes::{ApiFlavor, Objects};
 use labs::{Graph, Names, Topology};
 use model::TenantId;
 use runs::clabernetes::{Payload, TOPOLOGY};
 use runs::netlab::ARCHIVE;
+use serde_json::Value;
 
 use crate::settings::Worker;
 
@@ -23,16 +24,16 @@ impl Lab {
     pub(crate) async fn read(
         ctx: &Ctx,
         worker: &Worker,
-        tenant: TenantId,
+        job: &Job<Value>,
         payload: &Payload,
         flavor: ApiFlavor,
     ) -> Result<Self, TaskError> {
-        let gathered = gather(ctx, tenant, &payload.source, TOPOLOGY)
+        let gathered = gather(ctx, worker.fetcher(), job, &payload.source, TOPOLOGY)
             .await
             .map_err(source)?;
         let mut policy = *worker.policy();
         // What a run of netlab wrote was checked before netlab read it, and has commands of netlab's own.
-        policy.exec |= made_by_netlab(ctx, tenant, &gathered).await?;
+        policy.exec |= made_by_netlab(ctx, job.tenant, &gathered).await?;
         if let Some(schema) = worker.schema() {
             schema.check(&gathered.text).map_err(TaskError::fail)?;
         }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use cluster::{Cluster, ClusterError, ClusterSettings};
 use egress::TenantEgress;
+use git::{FetchSettings, Fetcher};
 use host::{Env, SettingsError};
 use labs::clabernetes::LabSettings;
 use labs::{ClabSchema, Policy};
 use model::TenantId;
 use serde::Deserialize;
+
+use crate::POLICY;
 
 #[derive(Debug, Deserialize)]
 struct Settings {
@@ -37,6 +40,7 @@ struct Inner {
     cluster: ClusterSettings,
     open: tokio::sync::OnceCell<Cluster>,
     egress: TenantEgress,
+    fetcher: Fetcher,
     policy: Policy,
     labs: LabSettings,
     prefix: String,
@@ -44,6 +48,7 @@ struct Inner {
 }
 
 impl Worker {
+    /// Reads the settings, and clears the scratch folder of what killed processes left there.
     pub(crate) fn new(env: &Env) -> Result<Self, SettingsError> {
         env.require("MASTER_KEY_FILE")?;
         env.require("BLOBS_URL")?;
@@ -65,10 +70,16 @@ impl Worker {
             .split(',')
             .map(str::trim)
             .filter(|name| !name.is_empty());
+        let egress = env.tenant_egress()?;
+        let fetcher = env
+            .parse::<FetchSettings>()?
+            .fetcher(egress.clone(), POLICY.attempt_time_max)
+            .map_err(|error| SettingsError::wrong(error.setting(), error))?;
         Ok(Self(Arc::new(Inner {
             cluster: env.parse()?,
             open: tokio::sync::OnceCell::new(),
-            egress: env.tenant_egress()?,
+            egress,
+            fetcher,
             policy: policy.map_err(|error| SettingsError::wrong("LAB_ALLOW", error))?,
             labs: LabSettings {
                 pull_secrets: secrets.map(str::to_owned).collect(),
@@ -89,6 +100,11 @@ impl Worker {
 
     pub(crate) fn egress(&self) -> &TenantEgress {
         &self.0.egress
+    }
+
+    /// What reads workspaces.
+    pub(crate) fn fetcher(&self) -> &Fetcher {
+        &self.0.fetcher
     }
 
     pub(crate) fn policy(&self) -> &Policy {

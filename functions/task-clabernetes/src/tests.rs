@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use store::Keyring;
 use tempfile::{NamedTempFile, TempDir};
-use testkit::{Https, TestDb};
+use testkit::{GitBehaviour, GitOrigin, GitServer, Https, TestDb};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -34,8 +34,10 @@ struct World {
     tenant: TenantId,
     server: Server,
     registry: Https,
+    origin: GitOrigin,
+    git: GitServer,
     _folder: TempDir,
-    _key: NamedTempFile,
+    _files: (NamedTempFile, NamedTempFile),
     _db: TestDb,
 }
 
@@ -59,6 +61,14 @@ async fn registry() -> Https {
 async fn world() -> Option<World> {
     let server = Server::start(Crds::of_labs()?).await;
     let registry = registry().await;
+    let origin = GitOrigin::new().expect("a repository");
+    let git = GitServer::start(&origin, GitBehaviour::Git).await;
+    let git = git.expect("a server");
+    let mut roots = NamedTempFile::new().expect("a file");
+    for certificate in [registry.certificate(), git.certificate_file()] {
+        let pem = std::fs::read(certificate).expect("a certificate");
+        roots.write_all(&pem).expect("a file");
+    }
     let db = testkit::database().await;
     let rows = db.pool(None).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -72,8 +82,11 @@ async fn world() -> Option<World> {
         .with("MASTER_KEY_FILE", path(key.path()))
         .with("BLOBS_URL", path(&folder.path().join("blobs")))
         .with("CLUSTER_URL", server.url())
-        .with("EGRESS_ALLOW", registry.authority())
-        .with("EGRESS_CA_FILE", path(registry.certificate()));
+        .with(
+            "EGRESS_ALLOW",
+            format!("{},localhost:{}", registry.authority(), git.port()),
+        )
+        .with("EGRESS_CA_FILE", path(roots.path()));
     let resources = Resources::new().expect("an HTTP client");
     let mounted = FUNCTION.mount(&env, &resources).expect("good settings");
     let system = SystemDb::new(&Connect {
@@ -96,8 +109,10 @@ async fn world() -> Option<World> {
         tenant: tenant.into(),
         server,
         registry,
+        origin,
+        git,
         _folder: folder,
-        _key: key,
+        _files: (key, roots),
         _db: db,
     })
 }
@@ -233,6 +248,64 @@ async fn a_lab_is_applied_once_waited_for_and_described() {
         .await
         .expect("a list");
     assert!(left.items.is_empty());
+}
+
+#[tokio::test]
+async fn a_lab_of_a_workspace_stays_what_it_was_when_it_was_applied() {
+    let Some(world) = world().await else { return };
+    let node = |name: &str| {
+        let image = format!("{}/frr:1", world.registry.authority());
+        format!("    {name}: {{kind: linux, image: \"{image}\", binds: [\"hosts:/etc/hosts\"]}}\n")
+    };
+    let clab = |nodes: &str| format!("name: other\ntopology:\n  nodes:\n{nodes}  links: []\n");
+    let commit = |nodes: &str| {
+        let files = [
+            ("labs/pair/pair.clab.yml", &*clab(nodes)),
+            ("labs/pair/hosts", "127.0.0.1 x\n"),
+            ("labs/other/clab.yml", "no topology"),
+        ];
+        world.origin.commit(&files).expect("a commit")
+    };
+    commit(&format!("{}{}", node("r1"), node("r2")));
+    sqlx::query(
+        "insert into switchyard.workspaces (id, database_id, name, repository, branch, folder, created_by)
+         values ($1, $1, 'network', $2, 'main', 'labs', 'Ann')",
+    )
+    .bind(world.tenant.uuid())
+    .bind(world.git.url("owner/site.git"))
+    .execute(&world.rows)
+    .await
+    .expect("a workspace");
+    let source = json!({"workspace": "network", "folder": "pair", "topology": "pair.clab.yml"});
+    let job = world
+        .add(&json!({"action": "deploy", "lab": "pair", "source": source}))
+        .await;
+    world.wake().await;
+    let (state, why, _) = world.row(job).await;
+    assert_eq!(state, JobState::Queued, "{why:?}");
+    world.topologies().get("pair").await.expect("it is applied");
+    commit(&node("r1"));
+    world
+        .status(json!({"topologyReady": true, "topologyState": "running"}))
+        .await;
+    world.wake().await;
+    let (state, reason, result) = world.row(job).await;
+    assert_eq!(state, JobState::Succeeded, "{reason:?}");
+    let nodes = &result.expect("a result")["topology"]["nodes"];
+    assert_eq!(nodes.as_array().map(Vec::len), Some(2), "{nodes}");
+
+    let source = json!({"workspace": "nowhere"});
+    let job = world
+        .add(&json!({"action": "deploy", "lab": "pair", "source": source}))
+        .await;
+    world.wake().await;
+    let (state, reason, _) = world.row(job).await;
+    assert_eq!(state, JobState::Dead);
+    assert!(
+        reason
+            .expect("a reason")
+            .contains("there is no workspace \"nowhere\"")
+    );
 }
 
 #[tokio::test]

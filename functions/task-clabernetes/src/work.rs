@@ -85,7 +85,7 @@ impl Place<'_> {
             .map_err(answered)?
         {
             LabLook::Ready => {
-                let read = Lab::read(ctx, worker, job.tenant, payload, *flavor).await?;
+                let read = Lab::read(ctx, worker, job, payload, *flavor).await?;
                 let nodes = cluster
                     .look_at_nodes(*flavor, namespace, lab)
                     .await
@@ -127,7 +127,7 @@ impl Place<'_> {
         job: &Job<Value>,
         payload: &Payload,
     ) -> Result<(), TaskError> {
-        let lab = Lab::read(ctx, worker, job.tenant, payload, self.flavor).await?;
+        let lab = Lab::read(ctx, worker, job, payload, self.flavor).await?;
         let log = &job.log;
         for unknown in images::check(worker.egress(), &lab.topology)
             .await

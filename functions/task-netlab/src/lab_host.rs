@@ -1,19 +1,15 @@
 //! The host that runs labs.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use egress::Guard;
+use egress::{Guard, PlaceError};
 use host::{Ctx, TaskError};
 use model::TenantId;
 use secrecy::{ExposeSecret as _, SecretString};
+use store::credentials::CredentialConfig;
+use url::Url;
 use uuid::Uuid;
-
-/// Where SSH servers listen unless it is said.
-const PORT: u16 = 22;
-/// How long a name may take to be looked up.
-const LOOKUP_MAX: Duration = Duration::from_secs(10);
 
 /// A host, looked up and checked: what is dialled is what was checked.
 #[derive(Debug, Clone)]
@@ -28,60 +24,86 @@ pub struct LabHost {
     pub host_keys: Vec<String>,
 }
 
+/// A host whose netlab has an API.
+#[derive(Debug, Clone)]
+pub struct ApiHost {
+    /// Where that listens.
+    pub url: Url,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whom to be there.
+    pub user: String,
+    /// The password.
+    pub password: SecretString,
+    /// The folder in which each lab has one of its name.
+    pub folder: String,
+    /// Certificates in PEM that are trusted besides the system's.
+    pub authorities: String,
+}
+
+/// One of the two.
+#[derive(Debug, Clone)]
+pub(crate) enum Host {
+    Ssh(LabHost),
+    Api(ApiHost),
+}
+
 /// Finds the host of a credential, and where it is. Addresses that are not public need the operator's word.
 pub(crate) async fn find(
     ctx: &Ctx,
     guard: &Guard,
+    authorities: &str,
     tenant: TenantId,
     id: Uuid,
-) -> Result<LabHost, TaskError> {
+) -> Result<Host, TaskError> {
     let keyring = ctx.keyring().map_err(TaskError::fail)?;
     let found = ctx
         .store()
-        .ssh_host(keyring, tenant, id)
+        .lab_host(keyring, tenant, id)
         .await
         .map_err(TaskError::retry)?;
-    let found = found
-        .ok_or_else(|| TaskError::fail(anyhow!("there is no credential {id} of the kind ssh")))?;
-    let (name, port) = place(&found.host);
-    guard.check_ssh(name, port).map_err(TaskError::fail)?;
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let lookup = tokio::time::timeout(LOOKUP_MAX, tokio::net::lookup_host((bare, port))).await;
-    let addresses: Vec<SocketAddr> = lookup
-        .context("looking it up took too long")
-        .and_then(|found| Ok(found?.collect()))
-        .with_context(|| format!("{name} cannot be looked up"))
-        .map_err(TaskError::retry)?;
-    let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
-    guard
-        .check_addresses(name, &ips)
-        .or_else(|denied| literal(guard, name, port).ok_or(denied))
-        .map_err(TaskError::fail)?;
-    let address = addresses.first().copied();
-    let address = address.ok_or_else(|| TaskError::retry(anyhow!("{name} has no address")))?;
-    Ok(LabHost {
-        address,
-        user: found.user,
-        key: found.key,
-        host_keys: found.config.host_keys,
-    })
+    let found = found.ok_or_else(|| {
+        TaskError::fail(anyhow!(
+            "there is no credential {id} of the kind ssh or netlab_api"
+        ))
+    })?;
+    match found.config {
+        CredentialConfig::Ssh(config) => Ok(Host::Ssh(LabHost {
+            address: guard.ssh_address(&found.host).await.map_err(place)?,
+            user: found.user,
+            key: found.secret,
+            host_keys: config.host_keys,
+        })),
+        CredentialConfig::NetlabApi(config) => {
+            let url = Url::parse(&format!("https://{}/", found.host))
+                .with_context(|| format!("{} is no host", found.host))
+                .map_err(TaskError::fail)?;
+            Ok(Host::Api(ApiHost {
+                address: guard.url_address(&url).await.map_err(place)?,
+                url,
+                user: found.user,
+                password: found.secret,
+                folder: config.folder,
+                authorities: authorities.to_owned(),
+            }))
+        }
+        CredentialConfig::Git(_)
+        | CredentialConfig::Registry
+        | CredentialConfig::S3(_)
+        | CredentialConfig::Kube
+        | CredentialConfig::Aws(_)
+        | CredentialConfig::Azure(_)
+        | CredentialConfig::Gcp(_) => Err(TaskError::fail(anyhow!(
+            "the credential {id} is of no host that runs labs"
+        ))),
+    }
 }
 
-/// An address that stands in the credential itself was checked with its port, and the operator allowed it.
-fn literal(guard: &Guard, name: &str, port: u16) -> Option<()> {
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<std::net::IpAddr>().ok()?;
-    guard.check_ssh(name, port).ok()
-}
-
-/// `host` or `host:port`; an IPv6 address is in brackets.
-fn place(text: &str) -> (&str, u16) {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => match port.parse() {
-            Ok(port) => (host, port),
-            Err(_) => (text, PORT),
-        },
-        _ => (text, PORT),
+fn place(error: PlaceError) -> TaskError {
+    if error.is_passing() {
+        TaskError::retry(error)
+    } else {
+        TaskError::fail(error)
     }
 }
 
@@ -92,15 +114,9 @@ impl LabHost {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_is_told_from_an_address() {
-        assert_eq!(place("labs.example.com"), ("labs.example.com", 22));
-        assert_eq!(place("labs.example.com:2222"), ("labs.example.com", 2222));
-        assert_eq!(place("[fd00::1]"), ("[fd00::1]", 22));
-        assert_eq!(place("[fd00::1]:2222"), ("[fd00::1]", 2222));
+impl ApiHost {
+    /// The password, for the runner alone.
+    pub(crate) fn secret(&self) -> String {
+        self.password.expose_secret().to_owned()
     }
 }

@@ -41,10 +41,12 @@ pub struct Before {
     pub content: String,
 }
 
-/// The name of the artifact with a lab's hash: it carries the lab's name, so that the next run finds it.
+/// The name of the artifact with a lab's hash: it carries the lab's name, so that the next run finds it. What is untrusted is not
+/// compared with what is not.
 #[must_use]
-pub fn content_name(lab: &str) -> String {
-    format!("{lab}.content.sha256")
+pub fn content_name(payload: &Payload) -> String {
+    let whose = if payload.untrusted { "untrusted." } else { "" };
+    format!("{whose}{}.content.sha256", payload.lab)
 }
 
 /// A run on the runner's own machine: `validate` or `create`.
@@ -93,7 +95,7 @@ pub fn local(payload: &Payload, gathered: &Gathered, before: Option<&Before>) ->
                 ..pattern("topology.json", "application/json")
             },
             ArtifactPattern {
-                name: Some(content_name(&payload.lab)),
+                name: Some(content_name(payload)),
                 required: true,
                 ..pattern("content.sha256", "text/plain")
             },

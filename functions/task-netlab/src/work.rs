@@ -8,7 +8,8 @@ use labs::netlab;
 use runs::netlab::{Payload, TOPOLOGY};
 use serde_json::Value;
 
-use crate::lab_host;
+use crate::by_api::by_api;
+use crate::lab_host::{self, Host};
 use crate::settings::Worker;
 use crate::spec::{self, Before};
 
@@ -23,8 +24,8 @@ const OUTPUTS: [&str; 4] = [
 pub(crate) async fn run(ctx: Ctx, worker: Worker, job: Job<Value>) -> Result<Outcome, TaskError> {
     let payload: Payload = runs::read(&job.spec).map_err(TaskError::fail)?;
     payload.check().map_err(TaskError::fail)?;
-    let gathered = if payload.action.needs_source() {
-        let gathered = gather(&ctx, job.tenant, &payload.source, TOPOLOGY)
+    let gathered = if payload.source.has_files() {
+        let gathered = gather(&ctx, worker.fetcher(), &job, &payload.source, TOPOLOGY)
             .await
             .map_err(source)?;
         check(&gathered, &worker).map_err(TaskError::fail)?;
@@ -33,12 +34,18 @@ pub(crate) async fn run(ctx: Ctx, worker: Worker, job: Job<Value>) -> Result<Out
         None
     };
     let spec = match (payload.host, &gathered) {
-        (Some(host), gathered) => {
-            let host = lab_host::find(&ctx, worker.guard(), job.tenant, host).await?;
-            spec::on_host(&payload, job.tenant, gathered.as_ref(), &host)
+        (Some(id), gathered) => {
+            match lab_host::find(&ctx, worker.guard(), worker.authorities(), job.tenant, id).await?
+            {
+                Host::Ssh(host) => {
+                    payload.check_over_ssh().map_err(TaskError::fail)?;
+                    spec::on_host(&payload, job.tenant, gathered.as_ref(), &host)
+                }
+                Host::Api(host) => by_api(&payload, &host)?,
+            }
         }
         (None, Some(gathered)) => {
-            let before = before(&ctx, &job, &payload.lab).await?;
+            let before = before(&ctx, &job, &payload).await?;
             spec::local(&payload, gathered, before.as_ref())
         }
         (None, None) => {
@@ -78,8 +85,12 @@ fn check(gathered: &Gathered, worker: &Worker) -> anyhow::Result<()> {
 }
 
 /// The lab as the last run made it, to say whether it is unchanged. That is a kindness: where it cannot be read, nothing is said.
-async fn before(ctx: &Ctx, job: &Job<Value>, lab: &str) -> Result<Option<Before>, TaskError> {
-    let name = spec::content_name(lab);
+async fn before(
+    ctx: &Ctx,
+    job: &Job<Value>,
+    payload: &Payload,
+) -> Result<Option<Before>, TaskError> {
+    let name = spec::content_name(payload);
     let found = ctx
         .store()
         .last_artifact(job.tenant, &name)

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use artifacts::ArtifactName;
+use checkout::SOURCE;
 use host::{Ctx, Job, Outcome, TaskError};
 use model::run::FileContent;
 use queue::Hold;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use store::artifacts::Artifact;
 
 use crate::backend::Backend;
-use crate::configuration::{self, SOURCE};
+use crate::configuration;
 use crate::settings::Worker;
 use crate::spec::{self, PLAN};
 

@@ -6,6 +6,7 @@
 mod cluster;
 mod documents;
 mod guard;
+mod place;
 mod settings;
 mod tenant;
 
@@ -16,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 pub use cluster::ClusterEgress;
 pub use documents::{DocumentError, Documents};
 pub use guard::{AllowList, AllowListError, Denied, Guard, Reserved, reserved};
+pub use place::PlaceError;
 pub use settings::{EgressSettings, EgressSettingsError};
 pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
 

@@ -1,10 +1,13 @@
 //! The files of a lab, from wherever its job says that they are.
 
+use artifacts::rows::Artifact;
 use artifacts::{ArtifactError, Artifacts};
-use host::Ctx;
+use checkout::CheckoutError;
+use git::Fetcher;
+use host::{Ctx, Job};
 use labs::{FilesError, LabFile, LabFiles};
 use model::TenantId;
-use runs::LabSource;
+use runs::{Files, InWorkspace, LabSource};
 use uuid::Uuid;
 
 /// The largest archive that is read, in bytes.
@@ -61,6 +64,9 @@ pub enum SourceError {
     /// The artifact cannot be read.
     #[error("the artifact of the lab's files cannot be read")]
     Artifact(#[from] ArtifactError),
+    /// The workspace cannot be read.
+    #[error(transparent)]
+    Checkout(#[from] CheckoutError),
     /// The database does not answer, or a setting is missing.
     #[error("the lab's files cannot be looked up")]
     Here(#[source] anyhow::Error),
@@ -72,6 +78,7 @@ impl SourceError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Artifact(error) => error.is_passing(),
+            Self::Checkout(error) => error.is_passing(),
             Self::Here(_) => true,
             Self::Files(_)
             | Self::NoArtifact(_)
@@ -84,53 +91,32 @@ impl SourceError {
     }
 }
 
-/// Gathers the files of a lab. `topology` is the topology's path unless the source says another.
+/// Gathers the files of a lab for a job. `topology` is the topology's path unless the source says another. What comes from a workspace
+/// is kept as an artifact of the job, and is the same for all of its attempts.
 ///
 /// # Errors
 /// When they are not there, or not what a lab may have.
-pub async fn gather(
+pub async fn gather<S>(
     ctx: &Ctx,
-    tenant: TenantId,
+    fetcher: &Fetcher,
+    job: &Job<S>,
     source: &LabSource,
     topology: &str,
 ) -> Result<Gathered, SourceError> {
-    let (files, archive) = match (&source.files, source.artifact) {
-        (Some(given), _) => {
-            let mut files = LabFiles::default();
-            for (path, text) in given {
-                let bytes = text.clone().into_bytes();
-                files.add(
-                    path,
-                    LabFile {
-                        bytes,
-                        executable: false,
-                    },
-                )?;
-            }
-            (files, None)
-        }
-        (None, Some(id)) => {
+    let (files, archive) = match (&source.files, source.artifact, source.place()) {
+        (Some(given), _, _) => (inline(given)?, None),
+        (None, Some(id), _) => {
             let here = |error: anyhow::Error| SourceError::Here(error);
             let found = ctx
                 .store()
-                .artifact(tenant, id)
+                .artifact(job.tenant, id)
                 .await
                 .map_err(|e| here(e.into()))?;
             let found = found.ok_or(SourceError::NoArtifact(id))?;
-            if found.sealed {
-                return Err(SourceError::Sealed(id));
-            }
-            if found.bytes > ARCHIVE_BYTES_MAX {
-                return Err(SourceError::TooLarge {
-                    id,
-                    bytes: found.bytes,
-                });
-            }
-            let kept = Artifacts::of(ctx).map_err(|e| here(e.into()))?;
-            let bytes = kept.bytes(tenant, &found).await?;
-            (LabFiles::from_tar(&bytes)?, Some((id, found.sha256)))
+            of_archive(ctx, job.tenant, found).await?
         }
-        (None, None) => return Err(SourceError::None),
+        (None, None, Some(place)) => of_workspace(ctx, fetcher, job, &place).await?,
+        (None, None, None) => return Err(SourceError::None),
     };
     let path = source.topology.as_deref().unwrap_or(topology).to_owned();
     let Some(file) = files.get(&path) else {
@@ -145,4 +131,53 @@ pub async fn gather(
         text,
         archive,
     })
+}
+
+fn inline(given: &Files) -> Result<LabFiles, FilesError> {
+    let mut files = LabFiles::default();
+    for (path, text) in given {
+        let bytes = text.clone().into_bytes();
+        files.add(
+            path,
+            LabFile {
+                bytes,
+                executable: false,
+            },
+        )?;
+    }
+    Ok(files)
+}
+
+/// Files, and the archive that they came in, with its SHA-256.
+type Unpacked = (LabFiles, Option<(Uuid, String)>);
+
+async fn of_archive(ctx: &Ctx, tenant: TenantId, found: Artifact) -> Result<Unpacked, SourceError> {
+    if found.sealed {
+        return Err(SourceError::Sealed(found.id));
+    }
+    if found.bytes > ARCHIVE_BYTES_MAX {
+        return Err(SourceError::TooLarge {
+            id: found.id,
+            bytes: found.bytes,
+        });
+    }
+    let kept = Artifacts::of(ctx).map_err(|error| SourceError::Here(error.into()))?;
+    let bytes = kept.bytes(tenant, &found).await?;
+    Ok((LabFiles::from_tar(&bytes)?, Some((found.id, found.sha256))))
+}
+
+async fn of_workspace<S>(
+    ctx: &Ctx,
+    fetcher: &Fetcher,
+    job: &Job<S>,
+    place: &InWorkspace<'_>,
+) -> Result<Unpacked, SourceError> {
+    if let Some(kept) = checkout::kept_before(ctx, job).await? {
+        return of_archive(ctx, job.tenant, kept).await;
+    }
+    let fetched = checkout::fetch(ctx, fetcher, job, place, place.folder).await?;
+    // What is no lab is not kept.
+    let files = LabFiles::from_tar(&fetched.archive.tar)?;
+    let kept = checkout::keep(ctx, job, &fetched.archive).await?;
+    Ok((files, Some((kept.id, kept.sha256))))
 }

@@ -145,8 +145,8 @@ fn what_an_operator_allows_is_let_through() {
     assert!(Topology::read(&above, &policy).is_err());
 }
 
-#[test]
-fn yaml_that_costs_more_than_its_size_is_refused_at_once() {
+/// Texts that cost more than their size says, by name.
+fn costly() -> Vec<(&'static str, String)> {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..30 {
         let before = level - 1;
@@ -158,7 +158,7 @@ fn yaml_that_costs_more_than_its_size_is_refused_at_once() {
     let merges: String = (0..5_000).map(|i| format!("m{i}: {{<<: *b}}\n")).collect();
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let anchors: String = (0..100_000).map(|i| format!("- &a{i} x\n")).collect();
-    for (what, text) in [
+    vec![
         ("laughs", laughs),
         ("anchors", anchors),
         ("merges", format!("b: &b {{x: 1}}\n{merges}")),
@@ -171,9 +171,14 @@ fn yaml_that_costs_more_than_its_size_is_refused_at_once() {
         ("duplicate", "name: a\nname: b\n".to_owned()),
         ("two", "name: a\n---\nname: b\n".to_owned()),
         ("binary", "\u{0}\u{1}".to_owned()),
-    ] {
-        // The quickest of three, for the machine may be busy with something else.
-        let took = (0..3).map(|_| {
+    ]
+}
+
+#[test]
+fn yaml_that_costs_more_than_its_size_is_refused_at_once() {
+    for (what, text) in costly() {
+        // The quickest of ten, for the machine may be busy with something else.
+        let took = (0..10).map(|_| {
             let began = Instant::now();
             assert!(Topology::read(&text, &Policy::default()).is_err());
             began.elapsed()
@@ -190,10 +195,56 @@ fn yaml_that_costs_more_than_its_size_is_refused_at_once() {
     assert!(began.elapsed() < Duration::from_millis(100));
 }
 
+/// Names the text that a process of its own reads, to see how much memory that takes.
+const READ_ONE: &str = "HOSTILE_TEXT";
+/// The most that reading one may take, with all of the process, in KiB.
+const PEAK_KIB_MAX: u64 = 50 * 1024;
+
+/// As large as may be and all values: the budget, not the size, ends it.
+fn largest() -> String {
+    format!("name: a\ntopology: [{}]\n", "1,".repeat(500_000))
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts itself, and is told by what"
+)]
+fn yaml_that_costs_more_than_its_size_takes_little_memory() {
+    let mut texts = costly();
+    texts.push(("largest", largest()));
+    if let Ok(name) = std::env::var(READ_ONE) {
+        let (_, text) = texts.into_iter().find(|(what, _)| *what == name).unwrap();
+        assert!(Topology::read(&text, &Policy::default()).is_err());
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+        println!("{}", peak.unwrap());
+        return;
+    }
+    for (what, _) in texts {
+        let test = "yaml_that_costs_more_than_its_size_takes_little_memory";
+        let read = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--nocapture"])
+            .env(READ_ONE, what)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(read.stdout).unwrap();
+        assert!(read.status.success(), "{what}: {said}");
+        let peak = said.lines().find_map(|line| line.split_once("VmHWM:"));
+        let kib: u64 = peak
+            .unwrap()
+            .1
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        assert!(kib < PEAK_KIB_MAX, "{what} took {kib} KiB");
+    }
+}
+
 #[test]
 fn a_text_of_the_largest_size_is_read_in_time() {
-    // As large as may be and all values: the budget, not the size, ends it.
-    let text = format!("name: a\ntopology: [{}]\n", "1,".repeat(500_000));
+    let text = largest();
     let began = Instant::now();
     assert!(Topology::read(&text, &Policy::default()).is_err());
     assert!(

@@ -232,10 +232,11 @@ fn check(spec: &RunSpec, settings: &Settings) -> anyhow::Result<()> {
     if spec.steps.is_empty() {
         anyhow::bail!("a run without steps does nothing");
     }
-    let empty = |step: &&model::run::Step| {
-        let (Program::Local { argv, .. } | Program::Ssh(model::run::SshProgram { argv, .. })) =
-            &step.run;
-        argv.is_empty()
+    let empty = |step: &&model::run::Step| match &step.run {
+        Program::Local { argv, .. } | Program::Ssh(model::run::SshProgram { argv, .. }) => {
+            argv.is_empty()
+        }
+        Program::NetlabApi(_) => false,
     };
     if let Some(step) = spec.steps.iter().find(empty) {
         anyhow::bail!("the step {:?} names no program", step.name);

@@ -107,6 +107,8 @@ pub enum Program {
     },
     /// A program on another machine, over SSH.
     Ssh(SshProgram),
+    /// A job of netlab's own API on another machine.
+    NetlabApi(NetlabApi),
 }
 
 /// A program on another machine. It runs in a process group of its own, which is gone before the step is over.
@@ -132,6 +134,71 @@ pub struct SshProgram {
     /// Files that are fetched afterwards: remote path → local name.
     #[serde(default)]
     pub download: BTreeMap<String, String>,
+}
+
+/// What netlab's own API on another machine is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetlabApi {
+    /// Where it listens: `https://host:port`.
+    pub url: String,
+    /// The address, checked against the operator's rules by who made the spec: no name is resolved.
+    pub address: std::net::SocketAddr,
+    /// Whom to be there.
+    pub user: String,
+    /// The password; the name of a secret of the run.
+    pub password_secret: String,
+    /// Certificates in PEM that are trusted besides the system's.
+    #[serde(default)]
+    pub authorities: String,
+    /// What.
+    pub order: NetlabOrder,
+}
+
+/// A job of netlab's API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetlabOrder {
+    /// What to do.
+    pub action: NetlabAction,
+    /// The lab's folder there.
+    pub folder: String,
+    /// The topology's path in that folder; for what begins a lab.
+    #[serde(default)]
+    pub topology: Option<String>,
+    /// The archive in that folder that the configurations are put into; for [`NetlabAction::Collect`].
+    #[serde(default)]
+    pub collected: Option<String>,
+}
+
+/// What netlab's API can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetlabAction {
+    /// Makes the files of a lab.
+    Create,
+    /// Starts it.
+    Up,
+    /// Stops it and takes its files away.
+    Down,
+    /// Fetches the configurations of its devices.
+    Collect,
+    /// Says which labs run there.
+    Status,
+}
+
+impl NetlabAction {
+    /// As the API calls it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Collect => "collect",
+            Self::Status => "status",
+        }
+    }
 }
 
 /// How a step is asked to stop: `first` to the program itself, once; after the grace SIGTERM to its whole group; then SIGKILL.

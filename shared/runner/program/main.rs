@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime");
     let settings = Settings::read(|name| std::env::var(name).ok()).expect("the settings are right");
-    match runtime.block_on(runner::run(settings, None)) {
+    match runtime.block_on(runner::run(settings, runner::Elsewhere::default())) {
         Ok(Exit::Told) => ExitCode::SUCCESS,
         Ok(Exit::Over) => ExitCode::from(3),
         Err(error) => {

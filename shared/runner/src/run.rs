@@ -21,7 +21,7 @@ use crate::folder::Folder;
 use crate::journal::Journal;
 use crate::keep::keep;
 use crate::settings::Settings;
-use crate::steps::{Executes, Shared, bounded};
+use crate::steps::{Elsewhere, Shared, bounded};
 
 /// How long a run waits before its first step to hear whether it is wanted at all.
 const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ pub enum Exit {
 ///
 /// # Errors
 /// When the callback endpoint cannot be understood, or this process cannot be what a runner must be.
-pub async fn run(settings: Settings, ssh: Option<&dyn Executes>) -> anyhow::Result<Exit> {
+pub async fn run(settings: Settings, elsewhere: Elsewhere<'_>) -> anyhow::Result<Exit> {
     // Its programs may end without having waited for what they started: that is left to us, so that we can end it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("this process cannot take over what programs leave behind")?;
@@ -111,7 +111,7 @@ pub async fn run(settings: Settings, ssh: Option<&dyn Executes>) -> anyhow::Resu
             callback: &callback,
             journal: &journal,
             stop: &stop,
-            ssh,
+            elsewhere,
         };
         run.to_its_end().await
     };
@@ -190,7 +190,7 @@ struct Run<'a> {
     callback: &'a Callback,
     journal: &'a Journal,
     stop: &'a Stop,
-    ssh: Option<&'a dyn Executes>,
+    elsewhere: Elsewhere<'a>,
 }
 
 impl Run<'_> {
@@ -321,7 +321,7 @@ impl Run<'_> {
             secrets: &secrets,
             journal: self.journal,
             stop: self.stop,
-            ssh: self.ssh,
+            elsewhere: self.elsewhere,
         };
         let mut redactor = redactor(hidden)?;
         let mut ending = Ending::Succeeded;
@@ -405,8 +405,11 @@ impl Run<'_> {
 
 /// What a step does, as the log says it.
 fn title(step: &Step) -> String {
-    let (Program::Local { argv, .. } | Program::Ssh(SshProgram { argv, .. })) = &step.run;
-    line_of(&format!("{}: {}", step.name, argv.join(" ")))
+    let what = match &step.run {
+        Program::Local { argv, .. } | Program::Ssh(SshProgram { argv, .. }) => argv.join(" "),
+        Program::NetlabApi(api) => format!("{} by {}", api.order.action.as_str(), api.url),
+    };
+    line_of(&format!("{}: {what}", step.name))
 }
 
 fn redactor(hidden: &[String]) -> anyhow::Result<Redactor> {

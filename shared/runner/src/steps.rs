@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use exec::lines::{Line, line_of};
 use exec::{Ended, PIECES_MAX, Piece, Place, Program as Local, Reading, Redactor, Stop};
 use futures::future::BoxFuture;
 use model::LogStream;
 use model::run::{
-    LOG_LINE_BYTES_MAX, Output, Program, REPORT_BYTES_MAX, RunReport, SshProgram, Step, StopLadder,
+    LOG_LINE_BYTES_MAX, NetlabApi, Output, Program, REPORT_BYTES_MAX, RunReport, SshProgram, Step,
+    StopLadder,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -56,6 +58,41 @@ pub trait Executes: std::fmt::Debug + Send + Sync {
     fn execute<'a>(&'a self, remote: Remote<'a>) -> BoxFuture<'a, anyhow::Result<Ended>>;
 }
 
+/// A job of netlab's own API on another machine, with all that is needed to have it done.
+#[derive(Debug)]
+pub struct Ordered<'a> {
+    /// What is ordered and where.
+    pub api: &'a NetlabApi,
+    /// The password.
+    pub password: &'a str,
+    /// How long the end of what cannot be stopped is waited for.
+    pub ladder: StopLadder,
+    /// When it is to stop.
+    pub stop: &'a Stop,
+    /// Keeps secrets out of lines.
+    pub redactor: &'a Redactor,
+    /// Where its log goes.
+    pub lines: &'a mpsc::Sender<Piece>,
+}
+
+/// Has jobs done by netlab's own API.
+pub trait Orders: std::fmt::Debug + Send + Sync {
+    /// Has one done, and returns when it has ended.
+    ///
+    /// # Errors
+    /// When it could not be begun, or it is not known that it has ended.
+    fn order<'a>(&'a self, ordered: Ordered<'a>) -> BoxFuture<'a, anyhow::Result<Ended>>;
+}
+
+/// What a runner can do on other machines; by itself nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Elsewhere<'a> {
+    /// Programs, over SSH.
+    pub ssh: Option<&'a dyn Executes>,
+    /// Jobs of netlab's API.
+    pub netlab: Option<&'a dyn Orders>,
+}
+
 /// What all steps of a run share.
 pub(crate) struct Shared<'a> {
     pub(crate) folder: &'a Folder,
@@ -65,7 +102,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) secrets: &'a BTreeMap<&'a str, &'a str>,
     pub(crate) journal: &'a Journal,
     pub(crate) stop: &'a Stop,
-    pub(crate) ssh: Option<&'a dyn Executes>,
+    pub(crate) elsewhere: Elsewhere<'a>,
 }
 
 /// How a step ended.
@@ -165,21 +202,10 @@ impl Shared<'_> {
                 Ok(ended)
             }
             Program::Ssh(program) => {
-                let key = self
-                    .secrets
-                    .get(program.key_secret.as_str())
-                    .ok_or_else(|| {
-                        anyhow::anyhow!(
-                            "the run has no secret {:?} to sign in with",
-                            program.key_secret
-                        )
-                    })?;
-                let ssh = self.ssh.ok_or_else(|| {
-                    anyhow::anyhow!("this runner was built without what runs programs elsewhere")
-                })?;
+                let ssh = self.elsewhere.ssh.with_context(unable)?;
                 ssh.execute(Remote {
                     program,
-                    key,
+                    key: self.secret(&program.key_secret)?,
                     environment: &step.environment,
                     folder,
                     mark: &format!("{}-{n}", self.place.mark),
@@ -190,8 +216,31 @@ impl Shared<'_> {
                 })
                 .await
             }
+            Program::NetlabApi(api) => {
+                let netlab = self.elsewhere.netlab.with_context(unable)?;
+                netlab
+                    .order(Ordered {
+                        api,
+                        password: self.secret(&api.password_secret)?,
+                        ladder: step.stop,
+                        stop: self.stop,
+                        redactor,
+                        lines,
+                    })
+                    .await
+            }
         }
     }
+
+    /// A secret to sign in with.
+    fn secret(&self, name: &str) -> anyhow::Result<&str> {
+        let found = self.secrets.get(name).copied();
+        found.with_context(|| format!("the run has no secret {name:?} to sign in with"))
+    }
+}
+
+fn unable() -> &'static str {
+    "this runner was built without what does this on other machines"
 }
 
 /// Takes what a program says and tells it on.

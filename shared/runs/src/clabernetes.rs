@@ -59,6 +59,10 @@ pub struct Payload {
     /// How long it may take to come up or go, in seconds.
     #[serde(default = "wait_secs")]
     pub wait_secs: u64,
+    /// Whether it comes from people who may not write here, as a change of a fork does: that is refused, for a lab in a cluster is
+    /// theirs to use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 const fn wait_secs() -> u64 {
@@ -82,6 +86,9 @@ impl Payload {
         }
         if !(10..=WAIT_SECS_MAX).contains(&self.wait_secs) {
             refused.add("wait_secs", format!("it is 10 to {WAIT_SECS_MAX}"));
+        }
+        if self.untrusted {
+            refused.add("untrusted", "what is untrusted is not put into a cluster");
         }
         refused.nothing()
     }
@@ -121,6 +128,12 @@ fn schema() -> Value {
                 "maximum": WAIT_SECS_MAX,
                 "default": WAIT_SECS,
             },
+            "untrusted": {
+                "title": "Untrusted",
+                "description": "Set by the platform for changes of forks: they are refused.",
+                "type": "boolean",
+                "default": false,
+            },
         },
     })
 }
@@ -145,6 +158,7 @@ mod tests {
                 .starts_with("source.files: ")
         );
         assert!(problem(|it| it["source"] = json!({})).starts_with("source: "));
+        assert!(problem(|it| it["untrusted"] = true.into()).starts_with("untrusted: "));
         assert!(problem(|it| it["namespace"] = "kube-system".into()).contains("namespace"));
     }
 }

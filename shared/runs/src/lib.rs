@@ -8,6 +8,7 @@ mod files;
 mod lab_source;
 pub mod netlab;
 pub mod terraform;
+mod workspace;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 pub use environment::{ENVIRONMENT_BYTES_MAX, check_environment, is_secret_name, told_apart};
 pub use files::{Files, check_files, check_folder};
 pub use lab_source::LabSource;
+pub use workspace::InWorkspace;
 
 /// A kind of task whose work a runner does.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::lab_source::{LabSource, check_lab, lab_schema};
-use crate::{Kind, Refused, check_environment, check_folder, read};
+use crate::{Kind, Refused, check_environment, read};
 
 /// The task.
 pub const TASK: &str = "task-netlab";
@@ -45,7 +45,8 @@ pub const KIND: Kind = Kind {
             Action::Create => "netlab-create",
             Action::Up | Action::Down | Action::Collect => "netlab",
         };
-        Some(format!("{what}:{}", payload.lab))
+        let whose = if payload.untrusted { "untrusted:" } else { "" };
+        Some(format!("{whose}{what}:{}", payload.lab))
     },
 };
 
@@ -98,7 +99,8 @@ pub struct Payload {
     /// What it is made of.
     #[serde(default, skip_serializing_if = "LabSource::is_none")]
     pub source: LabSource,
-    /// The host that runs labs: the id of a credential of the kind `ssh`. For what is done on a host.
+    /// The host that runs labs: the id of a credential of the kind `ssh`, or of the kind `netlab_api`, whose labs lie on the host
+    /// already. For what is done on a host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Uuid>,
     /// `key=value`, as `netlab create --set` takes it.
@@ -110,6 +112,9 @@ pub struct Payload {
     /// How long the run may take, in seconds.
     #[serde(default = "time_limit_secs")]
     pub time_limit_secs: u64,
+    /// Whether it comes from people who may not write here, as a change of a fork does: its lab is made, and goes nowhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 const fn time_limit_secs() -> u64 {
@@ -130,23 +135,31 @@ impl Payload {
     pub fn check(&self) -> Result<(), Refused> {
         let mut refused = Refused::default();
         check_lab(&self.lab, &mut refused);
-        if self.action.needs_source() {
-            self.source.check(TOPOLOGY, &mut refused);
-            // Its name becomes an argument.
-            if self.topology().starts_with('-') {
-                refused.add("source.topology", "a path does not begin with a dash");
+        let on_host = match (self.action, self.host) {
+            (Action::Up | Action::Down | Action::Collect | Action::Status, None) => {
+                let problem =
+                    "say on which host: the id of a credential of the kind ssh or netlab_api";
+                refused.add("host", problem);
+                true
             }
-        } else if !self.source.is_none() {
-            refused.add("source", "it is for the actions validate, create and up");
+            (Action::Validate, Some(_)) => {
+                refused.add("host", "it is for what is done on a host");
+                false
+            }
+            (_, host) => host.is_some(),
+        };
+        if !self.action.needs_source() {
+            if !self.source.is_none() {
+                refused.add("source", "it is for the actions validate, create and up");
+            }
+        } else if self.source.has_files() || !on_host {
+            self.source.check(TOPOLOGY, &mut refused);
+        } else {
+            self.source.check_on_host(TOPOLOGY, &mut refused);
         }
-        check_folder("source.topology", self.topology(), &mut refused);
-        match (self.action.is_on_host(), self.host) {
-            (true, None) => refused.add(
-                "host",
-                "say on which host: the id of a credential of the kind ssh",
-            ),
-            (false, Some(_)) => refused.add("host", "it is for what is done on a host"),
-            (true, Some(_)) | (false, None) => {}
+        // Its name becomes an argument.
+        if self.topology().starts_with('-') {
+            refused.add("source.topology", "a path does not begin with a dash");
         }
         if self.set.len() > SET_MAX {
             refused.add("set", format!("{SET_MAX} are the most"));
@@ -162,6 +175,35 @@ impl Payload {
                 "time_limit_secs",
                 format!("it is 10 to {TIME_LIMIT_SECS_MAX}"),
             );
+        }
+        if self.untrusted {
+            if !self.environment.is_empty() {
+                refused.add("environment", "what is untrusted gets none");
+            }
+            if !matches!(self.action, Action::Validate | Action::Create) || self.host.is_some() {
+                refused.add(
+                    "action",
+                    "what is untrusted is validated and made, and goes to no host",
+                );
+            }
+        }
+        refused.nothing()
+    }
+
+    /// Refuses what cannot be done on a host that is signed in to: what only netlab's API knows.
+    ///
+    /// # Errors
+    /// With everything that was found.
+    pub fn check_over_ssh(&self) -> Result<(), Refused> {
+        let mut refused = Refused::default();
+        if !self.action.is_on_host() {
+            refused.add(
+                "host",
+                "a lab's files are made by the runner: leave out the host, or name one whose netlab has an API",
+            );
+        }
+        if self.action.needs_source() && !self.source.has_files() {
+            refused.add("source", "say one of files, artifact and workspace");
         }
         refused.nothing()
     }
@@ -233,7 +275,7 @@ fn schema() -> Value {
             "source": LabSource::schema(TOPOLOGY),
             "host": {
                 "title": "Host",
-                "description": "For up, down, collect and status: the id of a credential of the kind ssh.",
+                "description": "For up, down, collect and status: the id of a credential of the kind ssh or netlab_api. The labs of the latter lie on the host already: create and up leave out the source.",
                 "type": "string",
                 "format": "uuid",
             },
@@ -257,6 +299,12 @@ fn schema() -> Value {
                 "minimum": 10,
                 "maximum": TIME_LIMIT_SECS_MAX,
                 "default": TIME_LIMIT_SECS,
+            },
+            "untrusted": {
+                "title": "Untrusted",
+                "description": "Set by the platform for changes of forks: the lab is made, and goes to no host.",
+                "type": "boolean",
+                "default": false,
             },
         },
     })
@@ -301,8 +349,57 @@ mod tests {
             let wrong = problem(|it| it["environment"] = json!({ name: "x" }));
             assert!(wrong.starts_with("environment"), "{name}: {wrong}");
         }
+        for untrusted in [
+            json!({"action": "status", "lab": "a", "host": Uuid::nil(), "untrusted": true}),
+            json!({"action": "validate", "lab": "a", "source": {"workspace": "w"}, "environment": {"A": "b"}, "untrusted": true}),
+        ] {
+            let refused = (KIND.check)(&untrusted).expect_err("it is wrong");
+            assert!(refused.to_string().contains("untrusted"), "{refused}");
+        }
+        let untrusted = json!({"action": "create", "lab": "a", "source": {"workspace": "w"}, "untrusted": true});
+        (KIND.check)(&untrusted).expect("it is right");
+        assert_eq!(
+            (KIND.key)(&untrusted).as_deref(),
+            Some("untrusted:netlab-create:a")
+        );
+        let there = json!({"action": "up", "lab": "a", "host": Uuid::nil(), "source": {"topology": "b.yml"}});
+        (KIND.check)(&there).expect("it may lie on the host already");
+        let there: Payload = serde_json::from_value(there).expect("a payload");
+        let over_ssh = there.check_over_ssh().expect_err("there it does not");
+        assert!(over_ssh.to_string().starts_with("source: "), "{over_ssh}");
+        let create = json!({"action": "create", "lab": "a", "host": Uuid::nil()});
+        let create: Payload = serde_json::from_value(create).expect("a payload");
+        create.check().expect("netlab's API may do it");
+        let over_ssh = create.check_over_ssh().expect_err("nobody else");
+        assert!(over_ssh.to_string().starts_with("host: "), "{over_ssh}");
         let down = json!({"action": "down", "lab": "a", "host": Uuid::nil(), "source": {"artifact": Uuid::nil()}});
         assert!((KIND.check)(&down).is_err());
+        for (source, field) in [
+            (
+                json!({"workspace": "labs", "artifact": Uuid::nil()}),
+                "source: ",
+            ),
+            (json!({"workspace": ""}), "source.workspace: "),
+            (
+                json!({"workspace": "labs", "folder": "../x"}),
+                "source.folder: ",
+            ),
+            (
+                json!({"workspace": "labs", "commit": "main"}),
+                "source.commit: ",
+            ),
+            (
+                json!({"workspace": "labs", "branch": "--x"}),
+                "source.branch: ",
+            ),
+            (json!({"artifact": Uuid::nil(), "folder": "x"}), "source: "),
+        ] {
+            let problem = problem(|it| it["source"] = source.clone());
+            assert!(problem.starts_with(field), "{source}: {problem}");
+        }
+        let blueprint = json!({"workspace": "blueprints", "folder": "bgp", "branch": "main", "topology": "clos.yml"});
+        let blueprint = json!({"action": "create", "lab": "a", "source": blueprint});
+        (KIND.check)(&blueprint).expect("it is right");
         let status = json!({"action": "status", "lab": "a", "host": Uuid::nil()});
         (KIND.check)(&status).expect("it is right");
     }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::environment::shown;
-use crate::{Files, Kind, Refused, check_environment, check_files, check_folder, read};
+use crate::workspace::{InWorkspace, properties};
+use crate::{Files, Kind, Refused, check_environment, check_files, read};
 
 /// The task.
 pub const TASK: &str = "task-terraform";
@@ -25,8 +26,6 @@ const TIME_LIMIT_SECS_MAX: u64 = 24 * 60 * 60;
 /// How long terraform may take to stop, in seconds, unless it is said: it saves its state in that time.
 pub const STOP_GRACE_SECS: u64 = 60;
 const STOP_GRACE_SECS_MAX: u64 = 600;
-/// The longest name of a workspace, in characters.
-const WORKSPACE_CHARS_MAX: usize = 100;
 /// All variables together, in bytes of JSON.
 const VARIABLES_BYTES_MAX: usize = 128 * 1024;
 
@@ -196,34 +195,20 @@ impl Payload {
 }
 
 impl Source {
+    /// The place in a workspace, where it is one.
+    #[must_use]
+    pub fn place(&self) -> Option<InWorkspace<'_>> {
+        Some(InWorkspace {
+            workspace: self.workspace.as_deref()?,
+            folder: &self.folder,
+            commit: self.commit.as_deref(),
+            branch: self.branch.as_deref(),
+        })
+    }
+
     fn check(&self, refused: &mut Refused) {
-        match (&self.workspace, &self.inline) {
-            (Some(workspace), None) => {
-                if workspace.is_empty()
-                    || workspace.chars().count() > WORKSPACE_CHARS_MAX
-                    || workspace.chars().any(char::is_control)
-                {
-                    refused.add("source.workspace", "it is a workspace's name or id");
-                }
-                check_folder("source.folder", &self.folder, refused);
-                if self.commit.is_some() && self.branch.is_some() {
-                    refused.add("source", "say commit or branch, not both");
-                }
-                if let Some(commit) = &self.commit
-                    && !(matches!(commit.len(), 40 | 64)
-                        && commit.chars().all(|c| c.is_ascii_hexdigit()))
-                {
-                    refused.add(
-                        "source.commit",
-                        "it is a whole id: 40 or 64 hexadecimal digits",
-                    );
-                }
-                if let Some(branch) = &self.branch
-                    && !is_branch(branch)
-                {
-                    refused.add("source.branch", "it is not the name of a branch");
-                }
-            }
+        match (self.place(), &self.inline) {
+            (Some(place), None) => place.check("source", refused),
             (None, Some(inline)) => {
                 if !self.folder.is_empty() || self.commit.is_some() || self.branch.is_some() {
                     refused.add("source", "folder, commit and branch are for a workspace");
@@ -258,21 +243,6 @@ fn is_state_name(name: &str) -> bool {
     name.len() <= 100
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(inner)
-}
-
-/// As Git has it, as far as it matters before Git is asked.
-fn is_branch(name: &str) -> bool {
-    let odd = |c: char| {
-        c.is_control() || c.is_whitespace() || matches!(c, '~' | '^' | ':' | '?' | '*' | '[' | '\\')
-    };
-    !name.is_empty()
-        && name.len() <= 200
-        && !name.starts_with(['-', '/', '.'])
-        && !name.ends_with(['/', '.'])
-        && !name.contains("..")
-        && !name.contains("@{")
-        && !name.contains("//")
-        && !name.chars().any(odd)
 }
 
 /// Names that terraform keeps for itself.
@@ -321,6 +291,20 @@ fn sample() -> Value {
 }
 
 fn schema() -> Value {
+    let mut source = properties();
+    let files = json!({
+        "title": "Files",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["files"],
+        "properties": {
+            "files": {
+                "title": "Files", "type": "object", "maxProperties": 200, "minProperties": 1,
+                "additionalProperties": {"type": "string"},
+            },
+        },
+    });
+    source.insert("inline".to_owned(), files);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A run of terraform",
@@ -344,31 +328,7 @@ fn schema() -> Value {
                 "title": "Configuration",
                 "type": "object",
                 "additionalProperties": false,
-                "properties": {
-                    "workspace": {"title": "Workspace", "description": "Its name or its id.", "type": "string", "minLength": 1, "maxLength": 100},
-                    "folder": {
-                        "title": "Folder", "description": "Below the workspace's.", "type": "string", "maxLength": 200,
-                    },
-                    "commit": {
-                        "title": "Commit", "description": "A whole id.", "type": "string",
-                        "pattern": "^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$",
-                    },
-                    "branch": {
-                        "title": "Branch", "description": "Unless said, the workspace's.", "type": "string", "maxLength": 200,
-                    },
-                    "inline": {
-                        "title": "Files",
-                        "type": "object",
-                        "additionalProperties": false,
-                        "required": ["files"],
-                        "properties": {
-                            "files": {
-                                "title": "Files", "type": "object", "maxProperties": 200, "minProperties": 1,
-                                "additionalProperties": {"type": "string"},
-                            },
-                        },
-                    },
-                },
+                "properties": source,
                 "oneOf": [{"required": ["workspace"]}, {"required": ["inline"]}],
             },
             "variables": {

@@ -383,6 +383,35 @@ impl Store {
         Ok(row.map(Artifact::from))
     }
 
+    /// The newest artifact of this name that any claim of a job left.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn artifact_of_job(
+        &self,
+        tenant: TenantId,
+        job: JobId,
+        name: &ArtifactName,
+    ) -> Result<Option<Artifact>, sqlx::Error> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"
+            select id, nullif(job_id, 0) as job, epoch, name, media_type, bytes,
+                encode(sha256, 'hex') as "sha256!", sealed, uploaded_by, created_at, blob
+            from switchyard.artifacts
+            where database_id = $1 and job_id = $2 and name = $3 and uploaded_by is null
+            order by epoch desc
+            limit 1
+            "#,
+            tenant.uuid(),
+            job.0,
+            name.as_str()
+        )
+        .fetch_optional(&mut *self.db.acquire().await?)
+        .await?;
+        Ok(row.map(Artifact::from))
+    }
+
     /// The newest artifact of this name that a run or task of the tenant left.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ use crate::watch::{Login, LoginError};
 use crate::{Keyring, Slot, Store};
 
 pub use config::{
-    AwsConfig, AzureConfig, ConfigError, CredentialConfig, GcpConfig, GcpKey, GitConfig, S3Config,
-    SshConfig,
+    AwsConfig, AzureConfig, ConfigError, CredentialConfig, GcpConfig, GcpKey, GitConfig,
+    NetlabApiConfig, S3Config, SshConfig,
 };
 
 /// Credentials of one tenant.
@@ -49,11 +49,13 @@ pub enum CredentialKind {
     Gcp,
     /// A user and a private key of a machine that is signed in to over SSH.
     Ssh,
+    /// A user and a password of netlab's own API.
+    NetlabApi,
 }
 
 impl CredentialKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Git,
         Self::Registry,
         Self::S3,
@@ -62,6 +64,7 @@ impl CredentialKind {
         Self::Azure,
         Self::Gcp,
         Self::Ssh,
+        Self::NetlabApi,
     ];
 
     /// The name in the database.
@@ -76,6 +79,7 @@ impl CredentialKind {
             Self::Azure => "azure",
             Self::Gcp => "gcp",
             Self::Ssh => "ssh",
+            Self::NetlabApi => "netlab_api",
         }
     }
 
@@ -391,37 +395,37 @@ pub struct CredentialChecked {
     pub ends_at: Option<DateTime<Utc>>,
 }
 
-/// A machine that is signed in to over SSH.
+/// A machine that labs run on.
 #[derive(Debug, Clone)]
-pub struct SshHost {
+pub struct LabHost {
     /// What people call it.
     pub name: String,
-    /// Host, with a port unless it is 22.
+    /// Host, with a port unless it is the usual one.
     pub host: String,
     /// Whom to be there.
     pub user: String,
-    /// The private key.
-    pub key: SecretString,
-    /// What it may show of itself.
-    pub config: SshConfig,
+    /// The private key, or the password.
+    pub secret: SecretString,
+    /// By what it is known: [`CredentialConfig::Ssh`] or [`CredentialConfig::NetlabApi`].
+    pub config: CredentialConfig,
 }
 
 impl Store {
-    /// The machine of a credential of the kind `ssh`; nothing where the tenant has no such credential.
+    /// The machine of a credential of the kind `ssh` or `netlab_api`; nothing where the tenant has no such credential.
     ///
     /// # Errors
-    /// When the database does not answer, or the key cannot be opened.
-    pub async fn ssh_host(
+    /// When the database does not answer, or the secret cannot be opened.
+    pub async fn lab_host(
         &self,
         keyring: &Keyring,
         tenant: TenantId,
         id: Uuid,
-    ) -> Result<Option<SshHost>, sqlx::Error> {
+    ) -> Result<Option<LabHost>, sqlx::Error> {
         let row = sqlx::query!(
             r#"
-            select name, host, username, secret, config
+            select name, kind::text as "kind!", host, username, secret, config
             from switchyard.credentials
-            where database_id = $1 and id = $2 and kind = 'ssh'
+            where database_id = $1 and id = $2 and kind in ('ssh', 'netlab_api')
             "#,
             tenant.uuid(),
             id
@@ -430,20 +434,16 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
-        let key = opened(keyring, tenant, id, &row.secret).map_err(|error| decode(error.into()))?;
-        let config = CredentialConfig::read(CredentialKind::Ssh, &row.config);
-        match config.map_err(|error| decode(error.into()))? {
-            CredentialConfig::Ssh(config) => Ok(Some(SshHost {
-                name: row.name,
-                host: row.host,
-                user: row.username,
-                key,
-                config,
-            })),
-            other => Err(decode(
-                format!("a credential of the kind ssh has the config {other:?}").into(),
-            )),
-        }
+        let secret =
+            opened(keyring, tenant, id, &row.secret).map_err(|error| decode(error.into()))?;
+        let config = CredentialConfig::read(CredentialKind::named(&row.kind)?, &row.config);
+        Ok(Some(LabHost {
+            name: row.name,
+            host: row.host,
+            user: row.username,
+            secret,
+            config: config.map_err(|error| decode(error.into()))?,
+        }))
     }
 
     /// Takes up to `limit` credentials that are due for a look, for `time` at the most.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use host::{EXIT_SETTINGS, Env, LogFormat};
-use runner::{Exit, Settings};
+use netlab_api::NetlabOrders;
+use runner::{Elsewhere, Exit, Settings};
 use ssh::Ssh;
 
 use super::failure;
@@ -39,7 +40,11 @@ fn work(settings: Settings) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("the runner cannot begin")?;
-    let exit = runtime.block_on(runner::run(settings, Some(&Ssh)));
+    let elsewhere = Elsewhere {
+        ssh: Some(&Ssh),
+        netlab: Some(&NetlabOrders),
+    };
+    let exit = runtime.block_on(runner::run(settings, elsewhere));
     runtime.shutdown_timeout(super::SHUTDOWN);
     exit
 }

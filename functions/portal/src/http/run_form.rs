@@ -58,15 +58,26 @@ pub(super) async fn new(signed: Signed, Query(chosen): Query<Chosen>) -> Result<
     let mut payload = object((kind.sample)());
     if let Some(workspace) = chosen.workspace {
         let mut source = json!({ "workspace": workspace });
-        if !chosen.folder.is_empty() {
-            source["folder"] = json!(chosen.folder);
+        // A lab's template is its topology, which lies in a folder of it; a configuration is a folder.
+        let (folder, topology) = if payload.contains_key("lab") {
+            chosen
+                .folder
+                .rsplit_once('/')
+                .unwrap_or(("", &chosen.folder))
+        } else {
+            (chosen.folder.as_str(), "")
+        };
+        for (field, value) in [("folder", folder), ("topology", topology)] {
+            if !value.is_empty() {
+                source[field] = json!(value);
+            }
         }
         if let Some(topology) = &chosen.topology {
             source["topology"] = json!(topology);
         }
         payload.insert("source".to_owned(), source);
         payload.remove("variables");
-        let name = chosen.folder.rsplit('/').next().unwrap_or_default();
+        let name = folder.rsplit('/').next().unwrap_or_default();
         if payload.contains_key("state") && !name.is_empty() {
             payload.insert("state".to_owned(), json!(name));
         }

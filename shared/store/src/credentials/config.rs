@@ -40,6 +40,8 @@ pub enum CredentialConfig {
     Gcp(GcpConfig),
     /// A machine.
     Ssh(SshConfig),
+    /// A machine whose netlab has an API.
+    NetlabApi(NetlabApiConfig),
 }
 
 /// By what a machine is known.
@@ -48,6 +50,14 @@ pub enum CredentialConfig {
 pub struct SshConfig {
     /// Public keys that it may have, as in `known_hosts` without the host: `ssh-ed25519 AAAA…`. None else is ever accepted.
     pub host_keys: Vec<String>,
+}
+
+/// Where labs are on a machine whose netlab has an API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetlabApiConfig {
+    /// The folder in which each lab has one of its name: an absolute path.
+    pub folder: String,
 }
 
 /// Which repository a Git credential is tried with.
@@ -185,6 +195,27 @@ fn host_keys(keys: &[String]) -> Result<(), ConfigError> {
     )))
 }
 
+/// A folder of a machine, as netlab's API is told it: nothing in it means another.
+fn folder(path: &str) -> Result<(), ConfigError> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+    let parts = path
+        .strip_prefix('/')
+        .into_iter()
+        .flat_map(|path| path.split('/'));
+    if (2..=WORD_BYTES_MAX).contains(&path.len())
+        && path.starts_with('/')
+        && path.bytes().all(good)
+        && parts
+            .into_iter()
+            .all(|part| !matches!(part, "" | "." | ".."))
+    {
+        return Ok(());
+    }
+    Err(ConfigError(
+        "config.folder: it is the absolute path of the folder in which labs are on that machine, such as /srv/labs".to_owned(),
+    ))
+}
+
 impl CredentialConfig {
     /// Reads a config of this kind.
     ///
@@ -231,6 +262,11 @@ impl CredentialConfig {
                 host_keys(&config.host_keys)?;
                 Ok(Self::Ssh(config))
             }
+            CredentialKind::NetlabApi => {
+                let config: NetlabApiConfig = read(config)?;
+                folder(&config.folder)?;
+                Ok(Self::NetlabApi(config))
+            }
         }
     }
 
@@ -238,7 +274,7 @@ impl CredentialConfig {
     #[must_use]
     pub fn host(&self) -> Option<String> {
         match self {
-            Self::Git(_) | Self::Registry | Self::Kube | Self::Ssh(_) => None,
+            Self::Git(_) | Self::Registry | Self::Kube | Self::Ssh(_) | Self::NetlabApi(_) => None,
             Self::S3(config) => Some(format!("s3.{}.amazonaws.com", config.region)),
             Self::Aws(config) => Some(format!("sts.{}.amazonaws.com", config.region)),
             Self::Azure(_) => Some("login.microsoftonline.com".to_owned()),
@@ -257,6 +293,7 @@ impl CredentialConfig {
             Self::Azure(config) => serde_json::to_value(config),
             Self::Gcp(config) => serde_json::to_value(config),
             Self::Ssh(config) => serde_json::to_value(config),
+            Self::NetlabApi(config) => serde_json::to_value(config),
         };
         value.expect("structs of strings are JSON")
     }
@@ -280,9 +317,13 @@ impl CredentialConfig {
                 let problem = "secret: it is a private key in OpenSSH's format, without a passphrase";
                 good.then_some(()).ok_or_else(|| ConfigError(problem.to_owned()))
             }
-            Self::Git(_) | Self::Registry | Self::S3(_) | Self::Kube | Self::Aws(_) | Self::Azure(_) => {
-                Ok(())
-            }
+            Self::Git(_)
+            | Self::Registry
+            | Self::S3(_)
+            | Self::Kube
+            | Self::Aws(_)
+            | Self::Azure(_)
+            | Self::NetlabApi(_) => Ok(()),
         }
     }
 }
@@ -318,6 +359,11 @@ mod tests {
                 json!({}),
                 Some("oauth2.googleapis.com"),
             ),
+            (
+                CredentialKind::NetlabApi,
+                json!({"folder": "/srv/labs"}),
+                None,
+            ),
         ] {
             let read = CredentialConfig::read(kind, &config).expect("good");
             assert_eq!(read.host().as_deref(), host);
@@ -347,6 +393,17 @@ mod tests {
                 "config.scope",
             ),
             (CredentialKind::Git, json!({"url": "x"}), "unknown field"),
+            (CredentialKind::NetlabApi, json!({}), "folder"),
+            (
+                CredentialKind::NetlabApi,
+                json!({"folder": "srv/labs"}),
+                "config.folder",
+            ),
+            (
+                CredentialKind::NetlabApi,
+                json!({"folder": "/srv/../etc"}),
+                "config.folder",
+            ),
         ] {
             let error = CredentialConfig::read(kind, &config).expect_err("bad");
             assert!(error.to_string().contains(part), "{error}");

@@ -289,6 +289,13 @@ async fn pages_about_runs_open_for_who_may_see_them() {
     let (status, page) = it.get(Some(&olga), form).await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("main.tf"), "{page}");
+    // A lab's template is its topology, a configuration its folder.
+    let template = "labs/bgp/clos.clab.yml";
+    let form = format!("/runs/new?kind=task-clabernetes&workspace={none}&folder={template}");
+    let (_, page) = it.get(Some(&olga), &form).await;
+    let has = |text: &str| page.contains(text);
+    assert!(has("labs/bgp") && has("clos.clab.yml"), "{page}");
+    assert!(!has(template), "{page}");
 }
 
 #[tokio::test]
