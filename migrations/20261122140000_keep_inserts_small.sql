@@ -58,8 +58,10 @@ begin
 end
 $$;
 
--- Who runs a task's jobs is asked once for each lane, not for each job.
-create or replace function switchyard.claimable_jobs(p_per_task integer) returns table (task text, executor text, job_id bigint)
+-- Who runs a task's jobs is asked once for each lane, not for each job. The epoch says which time it is that a job is ready.
+drop function switchyard.claimable_jobs(integer);
+create function switchyard.claimable_jobs(p_per_task integer)
+returns table (task text, executor text, job_id bigint, epoch bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
@@ -79,7 +81,7 @@ begin
             select from switchyard.pauses p where p.kind = 'pause' and p.database_id is null and p.task = v_task
         );
         return query
-            select v_task, o.run_by, r.id
+            select v_task, o.run_by, r.id, r.epoch
             from (
                 select l as lane, switchyard.run_by(l.database_id, v_task) as run_by
                 from switchyard.lanes l
@@ -88,7 +90,7 @@ begin
                 offset 0
             ) o
             cross join lateral (
-                select j.id
+                select j.id, j.epoch
                 from switchyard.ready_jobs(
                     o.lane, least(p_per_task, coalesce((o.lane).cap - (o.lane).in_flight, p_per_task))
                 ) as g (id)
@@ -103,5 +105,7 @@ begin
     end loop;
 end
 $$;
+revoke execute on function switchyard.claimable_jobs from public;
+grant execute on function switchyard.claimable_jobs to switchyard_system;
 
 reset role;

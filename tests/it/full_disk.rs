@@ -1,5 +1,6 @@
 //! File systems that are full, as they are when they are: below what runs leave behind, and below the folders that they run in.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,12 +9,16 @@ use model::JobId;
 use serde_json::{Value, json};
 
 use crate::harness::{turn, until};
+use crate::outside;
 use crate::runs::World;
 
 /// How long a run may take, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 /// How long after there is space again a run may go on as if nothing had been.
 const RESUMED: Duration = Duration::from_secs(30);
+
+/// What a file system of memory is given out by, in bytes.
+const PAGE: usize = 4096;
 
 /// A small file system of its own, gone with its test.
 struct Disk(PathBuf);
@@ -27,10 +32,7 @@ impl Disk {
             &folder,
         );
         if !made {
-            #[expect(clippy::disallowed_methods, reason = "a test has no settings")]
-            let ci = std::env::var_os("CI").is_some();
-            assert!(!ci, "file systems cannot be mounted here");
-            eprintln!("skipped: file systems cannot be mounted here, by who is not root");
+            outside::skipped("file systems cannot be mounted here");
         }
         made.then_some(Self(folder))
     }
@@ -40,16 +42,17 @@ impl Disk {
         assert!(mount(&["-o", "remount,size=64m"], &self.0));
     }
 
-    /// Leaves so many bytes of it.
+    /// Leaves so many bytes of it, in whole pages.
     fn fill(&self, left: usize) {
-        let whole = 1024 * 1024_usize;
-        let used: u64 = std::fs::read_dir(&self.0)
-            .expect("our folder")
-            .flatten()
-            .filter_map(|entry| Some(entry.metadata().ok()?.len().div_ceil(4096) * 4096))
-            .sum();
-        let used = usize::try_from(used).expect("it is small");
-        std::fs::write(self.filler(), vec![b'x'; whole - used - left]).expect("it fits");
+        let mut filler = std::fs::File::create(self.filler()).expect("our file");
+        let mut pages: usize = 0;
+        while filler.write_all(&[b'x'; PAGE]).is_ok() {
+            pages += 1;
+        }
+        let kept = pages.saturating_sub(left.div_ceil(PAGE)) * PAGE;
+        filler
+            .set_len(u64::try_from(kept).expect("it is small"))
+            .expect("a file can be made smaller");
     }
 
     fn filler(&self) -> PathBuf {

@@ -27,7 +27,8 @@ pub(crate) struct Wakeup {
 /// What was told when.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
-    told: HashMap<JobId, (String, Instant)>,
+    /// By job and epoch: one that was claimed and is ready again, as after an approval, is news.
+    told: HashMap<(JobId, i64), (String, Instant)>,
     /// How many jobs a process of a function works on at a time. What was known stays known when the last process has gone.
     slots: HashMap<String, usize>,
 }
@@ -51,18 +52,19 @@ impl Wakeups {
     ) -> Vec<Wakeup> {
         self.told
             .retain(|_, (_, at)| now.duration_since(*at) < REPEAT);
-        let mut untold: BTreeMap<Wakeup, Vec<JobId>> = BTreeMap::new();
+        let mut untold: BTreeMap<Wakeup, Vec<(JobId, i64)>> = BTreeMap::new();
         for ready in claimable {
             // Nobody of ours would take it: a worker that claims by itself does, or nobody.
             let Some(executor) = ready.executor else {
                 continue;
             };
-            if !self.told.contains_key(&ready.job) {
+            let job = (ready.job, ready.epoch);
+            if !self.told.contains_key(&job) {
                 let wakeup = Wakeup {
                     task: ready.task.clone(),
                     executor: executor.as_str(),
                 };
-                untold.entry(wakeup).or_default().push(ready.job);
+                untold.entry(wakeup).or_default().push(job);
             }
         }
         for (wakeup, jobs) in &mut untold {
@@ -112,6 +114,7 @@ mod tests {
             task: task.to_owned(),
             executor: Some(RunBy::Builtin),
             job: JobId(job),
+            epoch: 0,
         }
     }
 
@@ -129,6 +132,19 @@ mod tests {
         let three = [ready("a", 1), ready("a", 2), ready("a", 3)];
         assert_eq!(tasks(wakeups.due(&three, ROOM, start + REPEAT / 2)), ["a"]);
         assert_eq!(tasks(wakeups.due(&both, ROOM, start + REPEAT)), ["a", "a"]);
+    }
+
+    #[test]
+    fn a_job_that_is_ready_again_is_told_again() {
+        let mut wakeups = Wakeups::default();
+        let now = Instant::now();
+        let first = ready("a", 1);
+        let approved = Claimable {
+            epoch: 1,
+            ..ready("a", 1)
+        };
+        assert_eq!(tasks(wakeups.due(&[first], ROOM, now)), ["a"]);
+        assert_eq!(tasks(wakeups.due(&[approved], ROOM, now)), ["a"]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Claimable {
     pub executor: Option<RunBy>,
     /// The job.
     pub job: JobId,
+    /// Its epoch, which rises with each claim: a job that is ready once more has another one.
+    pub epoch: i64,
 }
 
 /// What a sweep changed.
@@ -73,6 +75,7 @@ impl Claimable {
             task: told.task,
             executor: told.run_by.as_deref().and_then(RunBy::read),
             job: JobId(told.job),
+            epoch: 0,
         })
     }
 }
@@ -84,7 +87,7 @@ impl Queue {
     /// When the database does not answer.
     pub async fn claimable(&self, per_task: i32) -> Result<Vec<Claimable>, sqlx::Error> {
         let rows = sqlx::query!(
-            r#"select task as "task!", executor, job_id as "job_id!" from switchyard.claimable_jobs($1)"#,
+            r#"select task as "task!", executor, job_id as "job_id!", epoch as "epoch!" from switchyard.claimable_jobs($1)"#,
             per_task
         )
         .fetch_all(&mut *self.db.acquire().await?)
@@ -104,6 +107,7 @@ impl Queue {
                         }
                     },
                     job: JobId(row.job_id),
+                    epoch: row.epoch,
                 })
             })
             .collect()

@@ -84,6 +84,7 @@ async fn a_relay_is_told_which_job_where_nothing_can_keep_it_from_starting() {
             task: "task".to_owned(),
             executor: Some(queue::RunBy::Builtin),
             job,
+            epoch: 0,
         })
     );
     for kept in [
