@@ -355,17 +355,27 @@ fn a_netlab_topology_is_looked_through_before_netlab_sees_it() {
     ] {
         labs::netlab::check(text, &none, &policy).unwrap();
     }
-    let mut files = LabFiles::default();
-    let template = LabFile {
-        bytes: b"ok\n{{ ''.__class__.__mro__ }}\n".to_vec(),
-        executable: false,
-    };
-    files.add("custom/r1.j2", template).unwrap();
-    let error = labs::netlab::check("nodes: [r1]\n", &files, &policy).unwrap_err();
-    assert!(
-        error.to_string().contains("custom/r1.j2, line 2"),
-        "{error}"
-    );
+    for text in [
+        "ok\n{{ ''.__class__.__mro__ }}\n",
+        "ok\n{{ ''['\\x5f\\x5fclass\\x5f\\x5f'] }}\n",
+        "ok\n{% set a = '_' * 2 %}\n",
+        "ok\n#jinja2: variable_start_string: '[['\n",
+    ] {
+        let mut files = LabFiles::default();
+        let template = LabFile {
+            bytes: text.as_bytes().to_vec(),
+            executable: false,
+        };
+        files.add("custom/r1.j2", template).unwrap();
+        let error = labs::netlab::check("nodes: [r1]\n", &files, &policy).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("custom/r1.j2, line 2"), "{error}");
+        let trusted = Policy {
+            exec: true,
+            ..Policy::default()
+        };
+        labs::netlab::check("nodes: [r1]\n", &files, &trusted).unwrap();
+    }
 }
 
 #[test]
