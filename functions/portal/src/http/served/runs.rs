@@ -293,9 +293,9 @@ async fn pages_about_runs_open_for_who_may_see_them() {
     let template = "labs/bgp/clos.clab.yml";
     let form = format!("/runs/new?kind=task-clabernetes&workspace={none}&folder={template}");
     let (_, page) = it.get(Some(&olga), &form).await;
-    let has = |text: &str| page.contains(text);
-    assert!(has("labs/bgp") && has("clos.clab.yml"), "{page}");
-    assert!(!has(template), "{page}");
+    let filled = |text: &str| page.contains(&format!("value=\"{text}\""));
+    assert!(filled("labs/bgp") && filled("clos.clab.yml"), "{page}");
+    assert!(!filled(template), "{page}");
 }
 
 #[tokio::test]
