@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use model::{DeliveryId, EventId, Scheme, TenantId, TriggerId, TriggerKind};
@@ -17,7 +17,7 @@ use crate::{Keyring, SealedError, Slot, Store};
 /// Columns that hold sealed values, by the name that binds a value to its column.
 pub(crate) const SECRET: &str = "triggers.secret";
 pub(crate) const SECRET_PREVIOUS: &str = "triggers.secret_previous";
-/// What is sealed where there is no secret to open: as long as one usually is.
+/// What is sealed, and opened where there is no secret: as long as one usually is.
 const DECOY: [u8; 32] = [0; 32];
 /// The column of a delivery's body.
 pub const BODY: &str = "deliveries.body";
@@ -249,10 +249,12 @@ const REMEMBERED_MAX: usize = 10_000;
 const LOOKUPS_MAX: usize = 4;
 const REJECTIONS_MAX: usize = 2;
 
-/// Triggers that were looked up a moment ago, by when that began.
+/// Triggers that were looked up a moment ago, by when that began. Ids that nobody has are among them, so that who asks for
+/// one at the same time as others is answered as fast as where there is a trigger.
 #[derive(Debug, Clone)]
 pub(crate) struct Remembered {
-    known: Arc<Mutex<HashMap<TriggerId, (Instant, InboxTrigger)>>>,
+    known: Arc<Mutex<HashMap<TriggerId, (Instant, Option<InboxTrigger>)>>>,
+    decoy: Arc<OnceLock<Vec<u8>>>,
     lookups: Arc<Semaphore>,
     rejections: Arc<Semaphore>,
 }
@@ -261,6 +263,7 @@ impl Default for Remembered {
     fn default() -> Self {
         Self {
             known: Arc::default(),
+            decoy: Arc::default(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
             rejections: Arc::new(Semaphore::new(REJECTIONS_MAX)),
         }
@@ -268,23 +271,34 @@ impl Default for Remembered {
 }
 
 impl Remembered {
-    fn all(&self) -> MutexGuard<'_, HashMap<TriggerId, (Instant, InboxTrigger)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<TriggerId, (Instant, Option<InboxTrigger>)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, began: Instant, trigger: InboxTrigger) {
+    fn put(&self, began: Instant, id: TriggerId, found: Option<InboxTrigger>) {
         let mut all = self.all();
         if all.len() >= REMEMBERED_MAX {
             all.clear();
         }
-        all.insert(trigger.id, (began, trigger));
+        all.insert(id, (began, found));
     }
 
-    /// What a look that began after this time found.
-    fn since(&self, asked: Instant, id: TriggerId) -> Option<InboxTrigger> {
+    /// What a look that began after this time found, be it that there is none.
+    fn since(&self, asked: Instant, id: TriggerId) -> Option<Option<InboxTrigger>> {
         let all = self.all();
-        let (_, trigger) = all.get(&id).filter(|(began, _)| *began >= asked)?;
-        Some(trigger.clone())
+        let (_, found) = all.get(&id).filter(|(began, _)| *began >= asked)?;
+        Some(found.clone())
+    }
+
+    /// A sealed value that is no secret of anybody, with its place. It is opened where there is no secret.
+    fn decoy(&self, keyring: &Keyring) -> (Slot, &[u8]) {
+        let slot = Slot {
+            tenant: TenantId::from(Uuid::nil()),
+            column: SECRET,
+            row: Uuid::nil(),
+        };
+        let sealed = self.decoy.get_or_init(|| keyring.seal(slot, &DECOY));
+        (slot, sealed)
     }
 }
 
@@ -294,7 +308,7 @@ impl Store {
     pub fn remembered_trigger(&self, id: TriggerId) -> Option<InboxTrigger> {
         let mut all = self.triggers.all();
         match all.get(&id) {
-            Some((at, trigger)) if at.elapsed() < REMEMBERED_FOR => Some(trigger.clone()),
+            Some((at, found)) if at.elapsed() < REMEMBERED_FOR => found.clone(),
             Some(_) => {
                 all.remove(&id);
                 None
@@ -309,7 +323,8 @@ impl Store {
     }
 
     /// The trigger that a webhook's URL names, with its secrets opened. Also one that is switched off: what it was sent
-    /// is kept, and dispatch says why nothing started. Nothing when there is none, in the time that one takes.
+    /// is kept, and dispatch says why nothing started. Nothing when there is none, in the time that one takes: then a decoy
+    /// comes from the database in its place, is opened and is remembered as it would be.
     ///
     /// # Errors
     /// See [`InboxError`].
@@ -323,56 +338,78 @@ impl Store {
         let _place = self.triggers.lookups.acquire().await.map_err(closed)?;
         // Of many that ask at once for one trigger, few look.
         if let Some(found) = self.triggers.since(asked_at, id) {
-            return Ok(Some(found));
+            return Ok(found);
         }
         let began = Instant::now();
+        let (decoy_slot, decoy) = self.triggers.decoy(keyring);
+        // One row in any case. A secret that is not there is the decoy, which is as long.
         let asked = self.db.reconnected(|| async {
             sqlx::query!(
                 r#"
-                select database_id, xmin::text::bigint as "version!", kind, secret, secret_previous, scheme, path_sha256, path_sha256_previous
-                from switchyard.triggers
-                where id = $1 and removed_at is null
+                select
+                    t.id is not null as "found!",
+                    coalesce(t.database_id, $2) as "database_id!",
+                    coalesce(t.version, 0) as "version!",
+                    coalesce(t.kind, 'webhook') as "kind!",
+                    t.secret is not null as "has_secret!",
+                    coalesce(t.secret, $3) as "secret!",
+                    t.secret_previous is not null as "has_secret_previous!",
+                    coalesce(t.secret_previous, $3) as "secret_previous!",
+                    t.scheme,
+                    t.path_sha256,
+                    t.path_sha256_previous
+                from (values (1)) as always
+                left join (
+                    select
+                        t.id, t.database_id, t.xmin::text::bigint as version, t.kind, t.secret, t.scheme, t.path_sha256,
+                        -- Those before are good until their time, whoever has or has not cleared them away.
+                        case when is_over then null else t.secret_previous end as secret_previous,
+                        case when is_over then null else t.path_sha256_previous end as path_sha256_previous
+                    from switchyard.triggers t
+                    cross join lateral (select coalesce(t.secret_previous_until <= now(), false) as is_over) o
+                    where t.id = $1 and t.removed_at is null
+                ) t on true
                 "#,
-                id.uuid()
+                id.uuid(),
+                Uuid::nil(),
+                decoy
             )
-            .fetch_optional(&mut *self.db.acquire().await?)
+            .fetch_one(&mut *self.db.acquire().await?)
             .await
         });
         let row = asked.await?;
-        let tenant = TenantId::from(row.as_ref().map_or(Uuid::nil(), |row| row.database_id));
-        let open = |column, sealed: Option<Vec<u8>>| -> Result<_, InboxError> {
-            let slot = Slot {
-                tenant,
-                column,
-                row: id.uuid(),
-            };
-            let Some(sealed) = sealed else {
-                // As much work as opening one, so that the time does not tell which triggers and secrets exist.
-                drop(keyring.seal(slot, &DECOY));
-                return Ok(None);
-            };
-            let plain = keyring.open(slot, &sealed)?;
-            let text = std::str::from_utf8(&plain).map_err(|_| InboxError::NotText)?;
-            Ok(Some(SecretString::from(text)))
+        let slot = |column| Slot {
+            tenant: TenantId::from(row.database_id),
+            column,
+            row: id.uuid(),
         };
-        let (secret, secret_previous) = row
-            .as_ref()
-            .map(|row| (row.secret.clone(), row.secret_previous.clone()))
-            .unwrap_or_default();
-        let secret = open(SECRET, secret)?;
-        // One that was rotated is the sealed value as it stood in the other column.
-        let secret_previous = open(SECRET_PREVIOUS, secret_previous.clone())
-            .or_else(|_| open(SECRET, secret_previous))?;
-        let Some(row) = row else {
-            self.forget_trigger(id);
-            return Ok(None);
+        let opened = |slot, sealed: &[u8]| -> Result<_, InboxError> {
+            let plain = keyring.open(slot, sealed)?;
+            let text = std::str::from_utf8(&plain).map_err(|_| InboxError::NotText)?;
+            Ok(SecretString::from(text))
+        };
+        // Opened in any case, so that the time does not tell which triggers and secrets exist. What comes of the decoy, and
+        // whether it is of this keyring, says nothing.
+        let secret = if row.has_secret {
+            Some(opened(slot(SECRET), &row.secret)?)
+        } else {
+            drop(opened(decoy_slot, &row.secret));
+            None
+        };
+        let secret_previous = if row.has_secret_previous {
+            // One that was rotated is the sealed value as it stood in the other column.
+            let opened_here = opened(slot(SECRET_PREVIOUS), &row.secret_previous);
+            Some(opened_here.or_else(|_| opened(slot(SECRET), &row.secret_previous))?)
+        } else {
+            drop(opened(decoy_slot, &row.secret_previous));
+            None
         };
         // The column's CHECK says how long they are.
         let hash = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| bytes.try_into().ok());
         let trigger = InboxTrigger {
             id,
             version: row.version,
-            tenant,
+            tenant: TenantId::from(row.database_id),
             kind: row.kind.parse()?,
             secret,
             secret_previous,
@@ -380,8 +417,9 @@ impl Store {
             path_sha256: hash(row.path_sha256),
             path_sha256_previous: hash(row.path_sha256_previous),
         };
-        self.triggers.put(began, trigger.clone());
-        Ok(Some(trigger))
+        let found = row.found.then_some(trigger);
+        self.triggers.put(began, id, found.clone());
+        Ok(found)
     }
 
     /// Stores a verified delivery with its events and their outbox rows, or nothing of it. Those that come at once are
