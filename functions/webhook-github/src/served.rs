@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::Slot;
 use uuid::Uuid;
 use webhook::BODY_BYTES_MAX;
-use webhook::conformance::signed;
+use webhook::conformance::{SECRET, signed};
 use webhook_testkit::{Answer, respond};
 
 use super::*;
@@ -204,6 +204,86 @@ async fn the_same_id_with_another_body_is_a_conflict() {
     assert_eq!(second.status, StatusCode::CONFLICT);
     assert_eq!(delivered(&second), delivered(&first));
     assert_eq!((it.events().await, it.published().await), (1, 1));
+    let alerts = || async {
+        let all: Vec<(Option<String>, Value, Value)> = sqlx::query_as(
+            "select ce_subject, extensions, data::jsonb from switchyard.outbox
+             where ce_type = 'dev.switchyard.delivery.conflicted.v1' order by id",
+        )
+        .fetch_all(&it.it.rows)
+        .await
+        .expect("rows");
+        all
+    };
+    let told = alerts().await;
+    let [(subject, extensions, data)] = &told[..] else {
+        panic!("one alert is expected, not {told:?}");
+    };
+    assert_eq!(subject.as_deref(), Some(it.trigger.to_string().as_str()));
+    assert_eq!(extensions["severity"], "warning");
+    assert_eq!(data["first"], delivered(&first).to_string());
+
+    // One alert for an id and hour, however often it comes.
+    let third = it.post(delivery("push", "d-1", b"{}")).await;
+    assert_eq!(third.status, StatusCode::BAD_REQUEST);
+    let fourth = it.post(delivery("push", "d-1", other.as_bytes())).await;
+    assert_eq!(fourth.status, StatusCode::CONFLICT);
+    assert_eq!(alerts().await.len(), 1);
+    it.execute("update switchyard.delivery_keys set conflict_told_at = now() - interval '1 hour'")
+        .await;
+    it.post(delivery("push", "d-1", other.as_bytes())).await;
+    assert_eq!(alerts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_replaced_is_good_until_its_time_and_no_longer() {
+    let it = served().await;
+    let slot = Slot {
+        tenant: it.it.tenant,
+        column: "triggers.secret",
+        row: it.trigger.uuid(),
+    };
+    sqlx::query(
+        "update switchyard.triggers
+         set secret_previous = secret, secret = $1, secret_previous_until = now() + interval '1 hour'",
+    )
+    .bind(it.it.keyring.seal(slot, b"another"))
+    .execute(&it.it.rows)
+    .await
+    .expect("the owner may");
+    let before = it.post(delivery("push", "d-1", PUSH.as_bytes())).await;
+    assert_eq!(before.status, StatusCode::ACCEPTED);
+    // Nobody has cleared it away yet.
+    it.execute("update switchyard.triggers set secret_previous_until = now()")
+        .await;
+    let after = it.post(delivery("push", "d-2", PUSH.as_bytes())).await;
+    assert_eq!(after.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_trigger_is_found_as_soon_as_it_is_there_though_it_was_asked_for_before() {
+    let it = served().await;
+    let id = TriggerId::from(Uuid::now_v7());
+    let asked = || async {
+        let (headers, body) = delivery("push", "d-1", PUSH.as_bytes());
+        it.post_to(&id.to_string(), headers, body).await.status
+    };
+    assert_eq!(asked().await, StatusCode::UNAUTHORIZED);
+    let slot = Slot {
+        tenant: it.it.tenant,
+        column: "triggers.secret",
+        row: id.uuid(),
+    };
+    let secret = it.it.keyring.seal(slot, SECRET.as_bytes());
+    sqlx::query(
+        "insert into switchyard.triggers (id, database_id, name, kind, secret) values ($1, $2, 'new', 'git', $3)",
+    )
+    .bind(id.uuid())
+    .bind(it.it.tenant.uuid())
+    .bind(secret)
+    .execute(&it.it.rows)
+    .await
+    .expect("the owner may");
+    assert_eq!(asked().await, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]

@@ -132,6 +132,8 @@ event_types! {
     WorkloadRemoved = "dev.switchyard.workload.removed.v1" on Some(Broker::Observed);
     /// A delivery was not taken.
     DeliveryRejected = "dev.switchyard.delivery.rejected.v1" on Some(Broker::Observed);
+    /// A sender's id came again with another body.
+    DeliveryConflicted = "dev.switchyard.delivery.conflicted.v1" on Some(Broker::Observed);
     /// A queue has work and makes no progress.
     QueueStalled = "dev.switchyard.queue.stalled.v1" on Some(Broker::Observed);
     /// Messages to an endpoint are stopped, because it fails.
