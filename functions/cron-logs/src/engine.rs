@@ -87,6 +87,7 @@ impl Compiled {
             "severity": severity,
             "workload": line.workload,
             "job": line.job.map(|job| job.0),
+            "correlation_id": line.correlation_id,
             "stream": line.stream,
             "at": line.at,
             "line": told,

@@ -255,7 +255,7 @@ pub struct WebhookTrigger {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Glob>,
     /// Values in the body: a name at its top level, or a JSON pointer (`/pull_request/state`), and what stands there. Texts
-    /// are globs, and of a list one value must fit.
+    /// are globs, and of a list one value must fit. Changes of forks match only where `from_fork` is among the names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Wanted>,
 }

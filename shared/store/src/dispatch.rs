@@ -17,10 +17,23 @@ const PAYLOAD_BYTES_MAX: i32 = 64 * 1024;
 /// Sources of events of ours that tell of a job, or of a workload that one changed.
 const JOBS_AND_WORKLOADS: [&str; 2] = ["/switchyard/jobs", "/switchyard/workloads"];
 
+/// The source of events of ours that tell of a line of a log.
+const LOGS: &str = "/switchyard/cron-logs";
+
 /// A job, as far as who follows it is concerned.
 struct JobOf {
     ended: Option<EndedJob>,
     untrusted: bool,
+}
+
+/// What an event of ours says of the job that it tells of. A workload's event need not have one, nor a line of a site's log.
+#[derive(Debug, Default, Deserialize)]
+struct Told {
+    #[serde(default)]
+    job: Option<i64>,
+    /// By which chain a line was said, where the event begins one of its own.
+    #[serde(default)]
+    correlation_id: Option<String>,
 }
 
 /// An event as dispatch loads it. The message that led here is trusted for nothing but the id.
@@ -141,12 +154,15 @@ impl Store {
             _ => None,
         };
         let bindings = event.bindings.0.into_iter().map(Binding::from).collect();
-        let (job, untrusted) = if JOBS_AND_WORKLOADS.contains(&event.source.as_str()) {
-            match self.job_of(event.database_id, &event.data).await? {
-                Some(job) => (job.ended, job.untrusted),
+        let ours = JOBS_AND_WORKLOADS.contains(&event.source.as_str());
+        let (job, untrusted) = if ours || event.source == LOGS {
+            let told: Told = serde_json::from_str(&event.data).unwrap_or_default();
+            match self.job_of(event.database_id, told.job).await? {
+                Some(job) => (job.ended.filter(|_| ours), job.untrusted),
                 // Its history is not kept, or not any more: then what led there tells.
                 None => {
-                    let from = &event.correlation_id;
+                    let from = told.correlation_id.as_ref();
+                    let from = from.unwrap_or(&event.correlation_id);
                     (None, self.began_untrusted(event.database_id, from).await?)
                 }
             }
@@ -174,14 +190,8 @@ impl Store {
     }
 
     /// The job that an event of ours tells of, live or ended. Nothing when its history is not kept.
-    async fn job_of(&self, tenant: Uuid, data: &str) -> Result<Option<JobOf>, sqlx::Error> {
-        #[derive(Deserialize)]
-        struct Told {
-            job: i64,
-        }
-        let Ok(told) = serde_json::from_str::<Told>(data) else {
-            return Ok(None);
-        };
+    async fn job_of(&self, tenant: Uuid, job: Option<i64>) -> Result<Option<JobOf>, sqlx::Error> {
+        let Some(job) = job else { return Ok(None) };
         let row = sqlx::query!(
             r#"
             select case when octet_length(payload::text) <= $3 then payload end as payload, key,
@@ -198,7 +208,7 @@ impl Store {
             limit 1
             "#,
             tenant,
-            told.job,
+            job,
             PAYLOAD_BYTES_MAX
         )
         .fetch_optional(&mut *self.db.acquire().await?)

@@ -23,6 +23,8 @@ const TIME_MAX: Duration = Duration::from_secs(3);
 /// How long the name of a queue and a key may be, in characters, as the queue takes them.
 const QUEUE_CHARS_MAX: usize = 126;
 const KEY_CHARS_MAX: usize = 512;
+/// The field by which a filter of kind `webhook` asks for what comes from forks, as it can be written.
+const FROM_FORK: [&str; 2] = ["from_fork", "/from_fork"];
 
 /// The queue that all jobs of a workload go through, one at a time.
 #[must_use]
@@ -192,15 +194,7 @@ fn of_kind(
         Filter::Git(filter) => match looked.ty {
             Some(EventType::GitPushed) => git::pushed(filter, &looked.data()?, held),
             Some(EventType::GitTagged) => git::tagged(filter, &looked.data()?, held),
-            Some(
-                EventType::GitChangeOpened
-                | EventType::GitChangeSynchronized
-                | EventType::GitChangeEdited
-                | EventType::GitChangeReviewed
-                | EventType::GitChangeReopened
-                | EventType::GitChangeClosed
-                | EventType::GitChangeMerged,
-            ) => git::change(filter, &looked.data()?, held),
+            Some(ty) if is_change(ty) => git::change(filter, &looked.data()?, held),
             Some(EventType::GitReleased) => git::released(filter, &looked.data()?, held),
             Some(EventType::PipelineFinished) => git::pipeline(filter, &looked.data()?, held),
             _ => other_type(format!("{}, or another event of Git", EventType::GitPushed)),
@@ -218,23 +212,76 @@ fn of_kind(
             _ => other_type(EventType::ImagePushed.to_string()),
         },
         Filter::Webhook(filter) => {
-            other::webhook(filter, looked.view().map_err(unseen)?, held).map(|()| Asked::default())
+            let view = looked.view().map_err(unseen)?;
+            other::webhook(filter, view, held)?;
+            let wanted = FROM_FORK
+                .iter()
+                .any(|name| filter.fields.contains_key(*name));
+            from_fork(looked.ty, view, wanted, held)
         }
         Filter::Schedule => only(looked, EventType::ScheduleFired, kind),
         Filter::Manual => only(looked, EventType::ManualRequested, kind),
         Filter::Log(filter) => {
             only(looked, EventType::LogMatched, kind)?;
-            other::log(filter, looked.view().map_err(unseen)?, held).map(|()| Asked::default())
+            other::log(filter, looked.view().map_err(unseen)?, held)?;
+            Ok(following(looked))
         }
         Filter::Event(filter) => {
-            other::event(filter, looked.view().map_err(unseen)?, held)?;
-            Ok(Asked {
-                // What a fork started leads to nothing that is trusted more.
-                untrusted: looked.event.untrusted,
-                ..Asked::default()
-            })
+            let view = looked.view().map_err(unseen)?;
+            other::event(filter, view, held)?;
+            // There is nothing here by which somebody could ask for those of forks.
+            from_fork(looked.ty, view, false, held).map(|_| following(looked))
         }
     }
+}
+
+/// What a fork started leads to nothing that is trusted more.
+fn following(looked: &Looked<'_>) -> Asked {
+    Asked {
+        untrusted: looked.event.untrusted,
+        ..Asked::default()
+    }
+}
+
+const fn is_change(ty: EventType) -> bool {
+    matches!(
+        ty,
+        EventType::GitChangeOpened
+            | EventType::GitChangeSynchronized
+            | EventType::GitChangeEdited
+            | EventType::GitChangeReviewed
+            | EventType::GitChangeReopened
+            | EventType::GitChangeClosed
+            | EventType::GitChangeMerged
+    )
+}
+
+/// For kinds that look at more than Git: a change of a fork, and a pipeline of one, matches only where that is asked for, and
+/// then it is not trusted.
+fn from_fork(
+    ty: Option<EventType>,
+    view: &Value,
+    wanted: bool,
+    held: &mut Vec<Check>,
+) -> Result<Asked, Check> {
+    let may_be = ty.is_some_and(|ty| is_change(ty) || ty == EventType::PipelineFinished);
+    let untrusted = may_be && view["data"]["from_fork"] == true;
+    if untrusted {
+        let expected = if wanted {
+            "anything, also of forks"
+        } else {
+            "what does not come from a fork, for nothing here asks for that"
+        };
+        decided(
+            wanted,
+            check(Clause::Fork, expected, "it comes from a fork"),
+            held,
+        )?;
+    }
+    Ok(Asked {
+        untrusted,
+        ..Asked::default()
+    })
 }
 
 fn only(looked: &Looked<'_>, wanted: EventType, kind: TriggerKind) -> Result<Asked, Check> {

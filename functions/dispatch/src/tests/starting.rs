@@ -473,3 +473,41 @@ async fn a_forks_job_that_is_replayed_stays_untrusted() {
         .await;
     again.leads_to_nothing_trusted().await;
 }
+
+#[tokio::test]
+async fn what_a_line_in_the_log_of_a_forks_job_starts_is_untrusted() {
+    let forked = Forked::new("none").await;
+    let it = &forked.it;
+    let lines = it.trigger(TriggerKind::Log, json!({})).await;
+    let next = json!({"action": "plan", "state": "next", "source": {"workspace": WORKSPACE}});
+    it.bind(lines, json!({}), runs_of(next)).await;
+    let chain: String =
+        sqlx::query_scalar("select correlation_id from switchyard.jobs where id = $1")
+            .bind(forked.job)
+            .fetch_one(&it.rows)
+            .await
+            .unwrap();
+    let nobody = EventId::from(Uuid::now_v7()).to_string();
+    // Of a job that is gone meanwhile the chain tells.
+    for (job, chain, untrusted) in [
+        (forked.job, &chain, true),
+        (i64::MAX, &chain, true),
+        (i64::MAX, &nobody, false),
+    ] {
+        let data =
+            json!({"rule": "fell over", "severity": "error", "job": job, "correlation_id": chain});
+        let event = it
+            .add(AddedEvent::new(
+                Uuid::now_v7().into(),
+                it.tenant,
+                lines,
+                "dev.switchyard.log.matched.v1",
+                "/switchyard/cron-logs",
+                data.to_string(),
+            ))
+            .await;
+        it.dispatch(event).await;
+        let (payload, _) = it.payload(event).await;
+        assert_eq!(payload.untrusted, untrusted, "{data}");
+    }
+}

@@ -607,6 +607,70 @@ fn webhook_looks_at_the_name_and_at_values_of_what_came_in() {
 }
 
 #[test]
+fn what_comes_from_a_fork_matches_only_where_it_is_asked_for() {
+    use EventType::{GitChangeOpened, PipelineFinished};
+    let forked = || change(json!({"from_fork": true}));
+    let ran = || pipeline(json!({"from_fork": true}));
+    let both = json!({"fields": {"from_fork": [true, false]}});
+    let opened = json!({"exact": {"type": GitChangeOpened.as_str()}});
+    table(
+        "webhook",
+        vec![
+            (GitChangeOpened, change(json!({})), json!({}), None),
+            (GitChangeOpened, forked(), json!({}), Some(Clause::Fork)),
+            (GitChangeOpened, forked(), both.clone(), None),
+            (
+                GitChangeOpened,
+                forked(),
+                json!({"fields": {"/from_fork": true}}),
+                None,
+            ),
+            (
+                GitChangeOpened,
+                forked(),
+                json!({"fields": {"from_fork": false}}),
+                Some(Clause::Field),
+            ),
+            (PipelineFinished, ran(), json!({}), Some(Clause::Fork)),
+            (PipelineFinished, ran(), both.clone(), None),
+        ],
+    );
+    table(
+        "event",
+        vec![
+            (GitChangeOpened, change(json!({})), opened.clone(), None),
+            (GitChangeOpened, forked(), opened, Some(Clause::Fork)),
+            (PipelineFinished, ran(), json!({}), Some(Clause::Fork)),
+        ],
+    );
+
+    let start = started(
+        &event(GitChangeOpened, &forked()),
+        &trigger("webhook", both.clone()),
+        runs(json!({"number": "{{ event.data.number }}"})),
+    );
+    assert_eq!(start.payload, json!({"number": 7, "untrusted": true}));
+    let own = event(GitChangeOpened, &change(json!({})));
+    let start = started(&own, &trigger("webhook", both), runs(json!({})));
+    assert_eq!(start.payload, json!({}));
+    // What others sent in their own words is theirs to name.
+    let body = json!({"vendor": "generic", "attributes": {}, "data": {"from_fork": true}});
+    let theirs = event(EventType::WebhookReceived, &body);
+    let start = started(&theirs, &trigger("webhook", json!({})), runs(json!({})));
+    assert_eq!(start.payload, json!({}));
+}
+
+#[test]
+fn what_the_log_of_an_untrusted_job_starts_is_untrusted() {
+    let matched = json!({"rule": "disk-full", "severity": "error", "job": 7});
+    let mut matched = event(EventType::LogMatched, &matched);
+    let start = |event: &Event| started(event, &trigger("log", json!({})), runs(json!({})));
+    assert_eq!(start(&matched).payload, json!({}));
+    matched.untrusted = true;
+    assert_eq!(start(&matched).payload, json!({"untrusted": true}));
+}
+
+#[test]
 fn schedule_manual_and_log_look_at_their_own_events_alone() {
     use EventType::{GitPushed, LogMatched, ManualRequested, ScheduleFired};
     let fired = json!({"schedule": 1, "tick": "2026-01-01T00:00:00Z"});
