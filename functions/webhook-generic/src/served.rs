@@ -227,3 +227,33 @@ async fn a_secret_that_was_changed_a_moment_ago_counts_at_once() {
         .expect("rows");
     assert_eq!(causes, ["other_url"]);
 }
+
+#[tokio::test]
+async fn a_proof_is_masked_in_whatever_header_it_stands() {
+    let it = served().await;
+    let scheme = |header: &str| json!({"kind": "token", "header": header});
+    // Each is kept where it says something else.
+    for header in ["x-attempt-number", "webhook-timestamp"] {
+        let trigger = it.trigger(header, Some(scheme(header)), None).await;
+        let path = format!("/{trigger}");
+        let taken = it.post(&path, &[(header, SECRET)], "").await.0;
+        assert_eq!(taken, StatusCode::ACCEPTED, "{header}");
+        let almost = format!("{SECRET}!");
+        let refused = it.post(&path, &[(header, &almost)], "").await.0;
+        assert_eq!(refused, StatusCode::UNAUTHORIZED, "{header}");
+        let kept: Vec<Option<String>> = sqlx::query_scalar(
+            "select headers ->> $1 from switchyard.deliveries where trigger_id = $2",
+        )
+        .bind(header)
+        .bind(trigger.uuid())
+        .fetch_all(&it.0.rows)
+        .await
+        .expect("rows");
+        assert_eq!(kept, [Some("***".to_owned()), Some("***".to_owned())]);
+    }
+    // What names a delivery or an event is stored as such, and can be no proof.
+    for header in ["Idempotency-Key", "webhook-id", "x-github-delivery"] {
+        let refused = serde_json::from_value::<Scheme>(scheme(header));
+        assert!(refused.is_err(), "{header}");
+    }
+}

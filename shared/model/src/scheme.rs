@@ -41,6 +41,20 @@ pub enum Scheme {
     None(OpenScheme),
 }
 
+impl Scheme {
+    /// The header that carries the proof, where it is one of the trigger's choice.
+    #[must_use]
+    pub fn header(&self) -> Option<&SchemeHeader> {
+        match self {
+            Self::Hmac(scheme) => Some(&scheme.header),
+            Self::Token(scheme) => Some(&scheme.header),
+            Self::Standard(_) | Self::Basic(_) | Self::Path {} | Self::Oidc(_) | Self::None(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// See [`Scheme::Hmac`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, try_from = "HmacParts")]
@@ -307,18 +321,28 @@ text_type! {
 }
 
 /// Headers that say something else, so that a proof in them would be kept or lost on the way.
-const NOT_PROOFS: [&str; 10] = [
+const NOT_PROOFS: [&str; 18] = [
+    "ce-id",
+    "ce-type",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
     "forwarded",
     "host",
+    "idempotency-key",
     "te",
     "traceparent",
     "transfer-encoding",
     "user-agent",
+    "webhook-id",
+    "x-event-key",
+    "x-nexus-webhook-id",
+    "x-request-id",
+    "x-request-uuid",
 ];
+/// How the names of headers end in which senders say what happened, and which delivery it is.
+const NAMES_OF_EVENTS: [&str; 2] = ["-delivery", "-event"];
 
 impl FromStr for SchemeHeader {
     type Err = SchemeError;
@@ -330,6 +354,7 @@ impl FromStr for SchemeHeader {
             && name.len() <= HEADER_BYTES_MAX
             && name.bytes().all(token)
             && !name.starts_with("x-forwarded-")
+            && !NAMES_OF_EVENTS.iter().any(|end| name.ends_with(end))
             && !NOT_PROOFS.contains(&name.as_str());
         if usable {
             Ok(Self(name))

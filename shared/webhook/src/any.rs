@@ -149,13 +149,14 @@ async fn handed_on<S: Inbox, N: HandOn<S>>(
 ) -> Result<Response, Refusal> {
     let whole = joined(&path);
     let Arrived { id, delivery, .. } = arrived(inbox, path, headers, body).await?;
-    let claim = Claim::of(delivery.headers(), NAME, taking);
+    let mut claim = Claim::of(delivery.headers(), NAME, taking);
     let (headers, body, from) = (
         delivery.headers().clone(),
         delivery.body_bytes_as_sent(),
         delivery.from(),
     );
     let proved = proved(inbox, id, delivery, Look::Remembered, claimed).await?;
+    claim.mask(proved.proof.as_ref());
     let function = match (proved.outcome, &proved.trigger) {
         (Ok(function), Some(_)) => function,
         (outcome, trigger) => {

@@ -27,11 +27,13 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use model::TriggerId;
+use model::scheme::SchemeHeader;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tracing::{Instrument as _, Span, field};
 
 use crate::answer::{Answer, Refusal};
+use crate::headers::MASK;
 use crate::inbox::{Inbox, InboxError, Incoming, Key, Meaning, Recorded, Rejection};
 use crate::{
     BadSignature, Cause, Delivery, Labels, ParseError, Parsed, Raw, Secrets, Taking, Vendor,
@@ -144,7 +146,7 @@ async fn taken<V: Vendor, S: Inbox>(
         delivery,
         body_sha256,
     } = arrived(inbox, path, headers, body).await?;
-    let claim = Claim::of(delivery.headers(), V::NAME, taking);
+    let mut claim = Claim::of(delivery.headers(), V::NAME, taking);
     let again = match delivery.header(REDELIVERY_NAME) {
         Ok(None) => None,
         given => {
@@ -165,6 +167,7 @@ async fn taken<V: Vendor, S: Inbox>(
     let mut look = Look::Remembered;
     loop {
         let proved = proved(inbox, id, delivery.copy(), look, judge).await?;
+        claim.mask(proved.proof.as_ref());
         let (read, trigger) = match (proved.outcome, proved.trigger) {
             (Ok(read), Some(trigger)) => (read, trigger),
             (outcome, trigger) => {
@@ -256,6 +259,8 @@ pub(crate) enum Look {
 /// The trigger that a request names, and what the request turned out to be.
 pub(crate) struct Proved<Trigger, T> {
     pub(crate) trigger: Option<Trigger>,
+    /// The header that the trigger's own scheme puts its proof into.
+    pub(crate) proof: Option<SchemeHeader>,
     pub(crate) outcome: Result<T, BadSignature>,
 }
 
@@ -274,11 +279,13 @@ pub(crate) async fn proved<S: Inbox, T: Send + 'static>(
     };
     let mut before = None;
     if let Some((trigger, secrets)) = remembered {
+        let proof = secrets.proof_header();
         match judged(delivery.copy(), secrets, judge).await? {
             Ok(it) => {
                 Span::current().record("trigger.id", field::display(id));
                 return Ok(Proved {
                     trigger: Some(trigger),
+                    proof,
                     outcome: Ok(it),
                 });
             }
@@ -295,11 +302,16 @@ pub(crate) async fn proved<S: Inbox, T: Send + 'static>(
         .as_ref()
         .map_or(TriggerId::from(uuid::Uuid::nil()), |_| id);
     Span::current().record("trigger.id", field::display(noted));
+    let proof = secrets.proof_header();
     let outcome = match before {
         Some((before, bad)) if trigger.as_ref() == Some(&before) => Err(bad),
         Some(_) | None => judged(delivery.copy(), secrets, judge).await?,
     };
-    Ok(Proved { trigger, outcome })
+    Ok(Proved {
+        trigger,
+        proof,
+        outcome,
+    })
 }
 
 /// Checks a request, and reads it. A large one is hashed and read off the async threads.
@@ -363,6 +375,13 @@ impl Claim {
             event,
             headers: stored_headers(headers),
             sampled: taking.rejections_sampled,
+        }
+    }
+
+    /// Forgets what stands in the header that the trigger has for proofs, whatever else that is known for.
+    pub(crate) fn mask(&mut self, proof: Option<&SchemeHeader>) {
+        if let Some(value) = proof.and_then(|name| self.headers.get_mut(name.as_str())) {
+            MASK.clone_into(value);
         }
     }
 

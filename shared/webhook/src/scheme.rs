@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use model::Scheme;
+use model::scheme::SchemeHeader;
 use secrecy::{ExposeSecret, SecretString};
 
 mod basic;
@@ -75,6 +76,11 @@ impl Secrets {
     #[must_use]
     pub fn scheme(&self) -> Option<&Scheme> {
         self.scheme.as_ref()
+    }
+
+    /// The header that the trigger's scheme names for the proof.
+    pub(crate) fn proof_header(&self) -> Option<SchemeHeader> {
+        self.scheme.as_ref().and_then(Scheme::header).cloned()
     }
 
     /// The same with what may stand in the path of the trigger's URL.
