@@ -17,10 +17,28 @@ pub(crate) use push::PushPayload;
 pub(crate) use refs::RefPayload;
 pub(crate) use release::ReleasePayload;
 
-/// Who did it.
+/// Who did it. The first versions of Gogs called the login of who pushed `username`.
 #[derive(Debug, Deserialize)]
+#[serde(try_from = "UserParts")]
 struct User {
     login: Name<255>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UserParts {
+    login: Option<Name<255>>,
+    username: Option<Name<255>>,
+}
+
+impl TryFrom<UserParts> for User {
+    type Error = &'static str;
+
+    fn try_from(parts: UserParts) -> Result<Self, Self::Error> {
+        let login = parts.login.or(parts.username);
+        login
+            .map(|login| Self { login })
+            .ok_or("missing field `login`")
+    }
 }
 
 impl User {

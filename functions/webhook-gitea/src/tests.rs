@@ -223,3 +223,25 @@ fn a_bad_signature_of_forgejo_is_not_rescued_by_a_good_one_of_gitea() {
         );
     }
 }
+
+#[test]
+fn who_pushed_may_be_called_by_a_username_and_by_no_less() {
+    let pusher = |pusher: Value| {
+        let mut payload = push();
+        payload["pusher"] = pusher;
+        let body = payload.to_string();
+        conformance::parse::<Gitea>(GOGS, "push", body.as_bytes())
+    };
+    let Parsed::Events(events) = pusher(json!({"name": "Ann", "username": "ann"})).expect("a push")
+    else {
+        panic!("a push");
+    };
+    let [Normalised::Pushed(told)] = &events[..] else {
+        panic!("a push: {events:?}");
+    };
+    assert_eq!(told.pusher.as_deref(), Some("ann"));
+    // As GitHub has it.
+    let error = pusher(json!({"name": "ann", "email": "ann@example.test"}));
+    let error = error.expect_err("a body of GitHub").to_string();
+    assert!(error.contains("missing field `login`"), "{error}");
+}

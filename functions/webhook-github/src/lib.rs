@@ -55,6 +55,8 @@ impl Vendor for Github {
             (_, "workflow_run") => Ok(delivery.json::<WorkflowRunPayload>()?.normalised()),
             (_, "check_run") => Ok(delivery.json::<CheckRunPayload>()?.normalised()),
             (_, "ping") => delivery.checked(Parsed::Ping),
+            // Its action is no word of GitHub's but whatever text somebody dispatched.
+            (_, event @ "repository_dispatch") => delivery.unhandled(event),
             (_, event) => {
                 delivery.json::<OtherPayload>()?;
                 delivery.unhandled(event)

@@ -137,3 +137,17 @@ fn an_unknown_event_is_ignored_but_must_be_json() {
     let refused = conformance::parse::<Github>(DIALECT, "star", b"{");
     assert!(matches!(refused, Err(ParseError::Malformed { .. })));
 }
+
+#[test]
+fn a_dispatch_may_be_called_anything_and_other_events_may_not() {
+    let body = json!({"action": "deploy to production!", "branch": "main", "client_payload": {}});
+    let body = body.to_string();
+    let told = |event: &str| conformance::parse::<Github>(DIALECT, event, body.as_bytes());
+    let ignored = told("repository_dispatch");
+    assert!(matches!(ignored, Ok(Parsed::Ignored { .. })), "{ignored:?}");
+    let refused = told("star");
+    assert!(
+        matches!(refused, Err(ParseError::Malformed { .. })),
+        "{refused:?}"
+    );
+}

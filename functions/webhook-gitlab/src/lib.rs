@@ -41,7 +41,7 @@ impl Vendor for Gitlab {
         let kind = delivery.json::<KindPayload>()?.named()?;
         match kind.as_str() {
             "push" | "tag_push" => delivery.json::<PushPayload>()?.normalised(),
-            "merge_request" => Ok(delivery.json::<MergeRequestPayload>()?.normalised()),
+            "merge_request" => delivery.json::<MergeRequestPayload>()?.normalised(),
             "pipeline" => Ok(delivery.json::<PipelinePayload>()?.normalised()),
             "release" => Ok(delivery.json::<ReleasePayload>()?.normalised()),
             other => delivery.unhandled(other),

@@ -186,3 +186,25 @@ fn a_bad_field_is_named_with_what_is_expected() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_merge_request_of_an_old_version_names_its_project_as_the_target() {
+    let fixture = include_str!("../testdata/Merge_Request_Hook.fork.json");
+    let mut payload: Value = serde_json::from_str(fixture).expect("a fixture");
+    let told = |payload: &Value| parsed("Merge Request Hook", payload);
+    let project = payload["project"].take();
+    payload["object_attributes"]["target"] = project;
+    let whole = serde_json::from_str(fixture).expect("a fixture");
+    let (old, new) = (told(&payload), told(&whole));
+    let repository = |parsed: Result<Parsed, ParseError>| match parsed.expect("a change") {
+        Parsed::Events(mut events) => match events.pop() {
+            Some(Normalised::Changed(change)) => change.repository,
+            other => panic!("not a change: {other:?}"),
+        },
+        other => panic!("not a change: {other:?}"),
+    };
+    assert_eq!(repository(old), repository(new));
+    payload["object_attributes"]["target"] = Value::Null;
+    let error = told(&payload).expect_err("no project").to_string();
+    assert!(error.contains("project: is missing"), "{error}");
+}

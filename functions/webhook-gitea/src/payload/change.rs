@@ -12,6 +12,7 @@ use super::User;
 #[derive(Debug, Deserialize)]
 pub(crate) struct ChangePayload {
     action: Word,
+    number: Option<u64>,
     pull_request: PullRequest,
     repository: Repository,
     sender: Option<User>,
@@ -22,6 +23,7 @@ impl ChangePayload {
         Change {
             vendor,
             action: self.action,
+            number: self.number,
             pull_request: self.pull_request,
             repository: self.repository,
             actor: self.sender.and_then(User::filled),
@@ -60,6 +62,7 @@ impl CommentPayload {
         match (self.pull_request, self.issue) {
             (Some(pull_request), _) => ChangePayload {
                 action: self.action,
+                number: None,
                 pull_request,
                 repository: self.repository,
                 sender: self.sender,

@@ -12,6 +12,7 @@ use super::Sender;
 #[derive(Debug, Deserialize)]
 pub(crate) struct ChangePayload {
     action: Word,
+    number: Option<u64>,
     pull_request: PullRequest,
     repository: Repository,
     sender: Option<Sender>,
@@ -22,6 +23,7 @@ impl ChangePayload {
         Change {
             vendor: Vendor::Github,
             action: self.action,
+            number: self.number,
             pull_request: self.pull_request,
             repository: self.repository,
             actor: self.sender.and_then(Sender::filled),

@@ -3,8 +3,8 @@
 use model::Vendor;
 use model::git::{ChangeAction, ChangeEnd, CommitId, GitChange};
 use serde::Deserialize;
-use webhook::git::{Message, RepositoryPath, ShortName, Word};
-use webhook::{Name, Normalised, Parsed};
+use webhook::git::{Message, ShortName, Word};
+use webhook::{Name, Normalised, ParseError, Parsed};
 
 use super::{Project, User};
 
@@ -12,7 +12,8 @@ use super::{Project, User};
 #[derive(Debug, Deserialize)]
 pub(crate) struct MergeRequestPayload {
     user: User,
-    project: Project,
+    /// Versions before 8.5 send it as the change's target only.
+    project: Option<Project>,
     object_attributes: Attributes,
 }
 
@@ -27,18 +28,13 @@ struct Attributes {
     /// Nothing when the project is gone.
     source_project_id: Option<u64>,
     target_project_id: u64,
-    source: Option<Side>,
-    target: Option<Side>,
+    source: Option<Project>,
+    target: Option<Project>,
     last_commit: Option<LastCommit>,
     /// Where the branch was, only when it has other commits now.
     oldrev: Option<CommitId>,
     draft: Option<bool>,
     work_in_progress: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Side {
-    path_with_namespace: RepositoryPath,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,12 +45,12 @@ struct LastCommit {
 }
 
 impl MergeRequestPayload {
-    pub(crate) fn normalised(self) -> Parsed {
+    pub(crate) fn normalised(self) -> Result<Parsed, ParseError> {
         let it = self.object_attributes;
         let Some(word) = it.action else {
-            return Parsed::Ignored {
+            return Ok(Parsed::Ignored {
                 reason: "it does not say what happened to the merge request".to_owned(),
-            };
+            });
         };
         let action = match word.as_str() {
             "open" => ChangeAction::Opened,
@@ -65,19 +61,27 @@ impl MergeRequestPayload {
             "close" => ChangeAction::Closed,
             "merge" => ChangeAction::Merged,
             other => {
-                return Parsed::Ignored {
+                return Ok(Parsed::Ignored {
                     reason: format!("unhandled action {other:?} of a merge request"),
-                };
+                });
             }
         };
-        let path = |side: Option<Side>| side.map(|side| side.path_with_namespace.into_string());
+        let path = |side: &Option<Project>| {
+            let path = side.as_ref().map(|side| side.path_with_namespace.as_str());
+            path.map(str::to_owned)
+        };
+        let (source, target) = (path(&it.source), path(&it.target));
+        let project = self
+            .project
+            .or(it.target)
+            .ok_or_else(|| ParseError::malformed("project", "is missing"))?;
         let commit_asks = it
             .last_commit
             .as_ref()
             .is_some_and(|commit| commit.message.skip_asked());
-        Parsed::Events(vec![Normalised::Changed(GitChange {
+        Ok(Parsed::Events(vec![Normalised::Changed(GitChange {
             vendor: Vendor::Gitlab,
-            repository: self.project.normalised(),
+            repository: project.normalised(),
             number: it.iid,
             action,
             vendor_action: word.into_string(),
@@ -85,12 +89,12 @@ impl MergeRequestPayload {
             head: ChangeEnd {
                 branch: it.source_branch.into_string(),
                 sha: it.last_commit.map(|commit| commit.id.into()),
-                repository: path(it.source),
+                repository: source,
             },
             base: ChangeEnd {
                 branch: it.target_branch.into_string(),
                 sha: None,
-                repository: path(it.target),
+                repository: target,
             },
             from_fork: it.source_project_id != Some(it.target_project_id),
             draft: it.draft.or(it.work_in_progress).unwrap_or(false),
@@ -98,6 +102,6 @@ impl MergeRequestPayload {
             html_url: it.url.and_then(Name::filled),
             actor: self.user.filled(),
             actor_name: None,
-        })])
+        })]))
     }
 }

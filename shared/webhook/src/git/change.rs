@@ -10,7 +10,7 @@ use crate::{Name, Normalised, Parsed};
 /// A pull request as a hook tells it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PullRequest {
-    number: u64,
+    number: Option<u64>,
     title: Message,
     html_url: Option<Name<2_048>>,
     #[serde(default)]
@@ -53,6 +53,8 @@ pub struct Change {
     pub vendor: Vendor,
     /// The vendor's word.
     pub action: Word,
+    /// Its number where that stands beside it; what it says itself counts.
+    pub number: Option<u64>,
     /// The pull request.
     pub pull_request: PullRequest,
     /// Where it is to go.
@@ -102,7 +104,7 @@ impl Change {
     /// The change in our own words. A word that is not known here is ignored: vendors invent new ones.
     ///
     /// # Errors
-    /// When a commit is none.
+    /// When a commit is none, or it has no number.
     pub fn normalised(self) -> Result<Parsed, crate::ParseError> {
         let merged = self.pull_request.merged.unwrap_or(false);
         match change_action(self.action.as_str(), merged) {
@@ -116,9 +118,13 @@ impl Change {
     /// The change, when what happened is told by something else than its word.
     ///
     /// # Errors
-    /// When a commit is none.
+    /// When a commit is none, or it has no number.
     pub fn told(self, action: ChangeAction) -> Result<Parsed, crate::ParseError> {
         let it = self.pull_request;
+        let number = it
+            .number
+            .or(self.number)
+            .ok_or_else(|| crate::ParseError::malformed("pull_request.number", "is missing"))?;
         let end = |name: &str, end: &End| {
             end.normalised().map_err(|problem| {
                 crate::ParseError::malformed(&format!("pull_request.{name}.sha"), &problem)
@@ -131,7 +137,7 @@ impl Change {
         };
         Ok(Parsed::Events(vec![Normalised::Changed(GitChange {
             vendor: self.vendor,
-            number: it.number,
+            number,
             action,
             vendor_action: self.action.into_string(),
             head: end("head", &it.head)?,
@@ -160,6 +166,7 @@ mod tests {
         Change {
             vendor: Vendor::Github,
             action: serde_json::from_value(json!(word)).expect("a word"),
+            number: None,
             pull_request: serde_json::from_value(pull_request.clone()).expect("a pull request"),
             repository: serde_json::from_value(json!({"id": 1, "full_name": "team/site"}))
                 .expect("a repository"),
@@ -239,6 +246,24 @@ mod tests {
         let mut empty = pull_request();
         empty["head"]["sha"] = json!("");
         assert_eq!(told("opened", &empty).head.sha, None);
+    }
+
+    #[test]
+    fn a_number_may_stand_beside_the_change() {
+        let mut unnumbered = pull_request();
+        unnumbered
+            .as_object_mut()
+            .expect("an object")
+            .remove("number");
+        let mut change = change("opened", &unnumbered);
+        let error = change.clone().normalised().expect_err("no number");
+        assert!(error.to_string().contains("pull_request.number"), "{error}");
+        change.number = Some(8);
+        let told = change.normalised().expect("a change");
+        assert!(
+            matches!(&told, Parsed::Events(events) if matches!(&events[..], [Normalised::Changed(it)] if it.number == 8)),
+            "{told:?}"
+        );
     }
 
     #[test]
