@@ -254,6 +254,34 @@ mod tests {
         })
     }
 
+    /// Nobody hands in a schema; whoever adds a kind with one that refers elsewhere finds it out here.
+    #[test]
+    fn a_schema_that_refers_elsewhere_fetches_nothing_and_a_slow_one_is_not() {
+        let of = |schema: &Value, config: Value| {
+            let mut found = Found::default();
+            found.schema("config", schema, &map(config));
+            found.wrong.len()
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket can");
+        let elsewhere = listener.local_addr().expect("an address");
+        for reference in [format!("http://{elsewhere}/x"), "file:///etc/passwd".into()] {
+            assert_eq!(of(&json!({"$ref": reference}), json!({})), 1, "{reference}");
+        }
+        let asked = listener.accept().map(drop).map_err(|error| error.kind());
+        assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock));
+
+        let list = json!({"properties": {"next": {"$ref": "#"}, "n": {"type": "number"}}});
+        assert_eq!(of(&list, json!({"next": {"next": {"n": 1}}})), 0);
+        assert_eq!(of(&list, json!({"next": {"next": {"n": "1"}}})), 1);
+
+        let begun = std::time::Instant::now();
+        let slow = json!({"properties": {"a": {"pattern": "^(a+)+$"}}});
+        let text = format!("{}!", "a".repeat(100_000));
+        assert_eq!(of(&slow, json!({"a": text})), 1);
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    }
+
     #[test]
     fn what_can_be_saved_is_and_what_is_new_is_told() {
         assert_eq!(
