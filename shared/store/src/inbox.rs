@@ -249,11 +249,14 @@ const REMEMBERED_MAX: usize = 10_000;
 const LOOKUPS_MAX: usize = 4;
 const REJECTIONS_MAX: usize = 2;
 
-/// Triggers that were looked up a moment ago, by when that began. Ids that nobody has are among them, so that who asks for
+/// What looks found, by when they began.
+type Looks = HashMap<TriggerId, (Instant, Option<InboxTrigger>)>;
+
+/// Triggers that were looked up a moment ago. Ids that nobody has are among them, so that who asks for
 /// one at the same time as others is answered as fast as where there is a trigger.
 #[derive(Debug, Clone)]
 pub(crate) struct Remembered {
-    known: Arc<Mutex<HashMap<TriggerId, (Instant, Option<InboxTrigger>)>>>,
+    known: Arc<Mutex<Looks>>,
     decoy: Arc<OnceLock<Vec<u8>>>,
     lookups: Arc<Semaphore>,
     rejections: Arc<Semaphore>,
@@ -271,7 +274,7 @@ impl Default for Remembered {
 }
 
 impl Remembered {
-    fn all(&self) -> MutexGuard<'_, HashMap<TriggerId, (Instant, Option<InboxTrigger>)>> {
+    fn all(&self) -> MutexGuard<'_, Looks> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
