@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use egress::{TenantEgress, read_capped};
+use egress::{Integration, TenantEgress, read_capped};
 use http::{HeaderMap, Method, StatusCode, header};
 use secrecy::ExposeSecret as _;
 use store::credentials::{CredentialChecked, CredentialConfig, CredentialState, DueCredential};
@@ -163,7 +163,7 @@ impl Asked<'_> {
         let host = &self.login.host;
         let mut request = self
             .egress
-            .request(method, url)
+            .request(Integration::Credential, method, url)
             .map_err(|denied| Verdict::Bad(denied.to_string()))?
             .headers(headers)
             .timeout(CALL_MAX);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use egress::TenantEgress;
+use egress::{Integration, TenantEgress};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use outgoing::{Secret, headers, next_attempt, retry_after};
 use store::notifications::{DueNotification, Ended, EndedAttempt};
@@ -102,7 +102,7 @@ async fn exchange(
     }
     // What the guard refuses may be allowed tomorrow, by the operator or by another address: it is tried again.
     let request = egress
-        .request(Method::POST, &url)
+        .request(Integration::Notification, Method::POST, &url)
         .map_err(|denied| Refused::Silent(denied.to_string()))?;
     let mut response = request
         .headers(sent)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use egress::{BodyError, ClusterEgress, TenantEgress, read_capped};
+use egress::{BodyError, ClusterEgress, Integration, TenantEgress, read_capped};
 use host::{Ctx, Env, Job, Outcome, SettingsError, TaskError};
 use http::{HeaderMap, Method, StatusCode};
 use model::{LogStream, Waiting};
@@ -246,13 +246,15 @@ async fn exchange(
 ) -> Exchange {
     let sent = match target.whose {
         Whose::Operator => post(ctx.http(), target, headers, body, time).await,
-        Whose::Tenant => match tenant_egress.request(Method::POST, &target.url) {
-            Ok(request) => {
-                let request = request.headers(headers).body(body).timeout(time);
-                request.send().await
+        Whose::Tenant => {
+            match tenant_egress.request(Integration::Function, Method::POST, &target.url) {
+                Ok(request) => {
+                    let request = request.headers(headers).body(body).timeout(time);
+                    request.send().await
+                }
+                Err(denied) => return Exchange::Denied(denied.to_string()),
             }
-            Err(denied) => return Exchange::Denied(denied.to_string()),
-        },
+        }
     };
     let response = match sent {
         Ok(response) => response,
@@ -282,7 +284,8 @@ async fn post(
     body: Bytes,
     time: Duration,
 ) -> Result<reqwest::Response, reqwest::Error> {
-    http.post(&target.url, headers, body, time).await
+    let answer = http.post(&target.url, headers, body, time);
+    egress::counted(Integration::Function, answer).await
 }
 
 fn broken(error: reqwest::Error) -> Exchange {

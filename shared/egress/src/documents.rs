@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::{BodyError, Denied, TenantEgress, read_capped};
+use crate::{BodyError, Denied, Integration, TenantEgress, read_capped};
 
 /// A document may have this many bytes.
 const BYTES_MAX: usize = 256 * 1024;
@@ -131,7 +131,9 @@ impl Documents {
 }
 
 async fn fetch(egress: &TenantEgress, url: &Url) -> Result<(Bytes, Duration), DocumentError> {
-    let request = egress.request(Method::GET, url)?.timeout(TIMEOUT);
+    let request = egress
+        .request(Integration::Document, Method::GET, url)?
+        .timeout(TIMEOUT);
     let response = request.send().await?;
     if response.status() != StatusCode::OK {
         return Err(DocumentError::Status(response.status()));

@@ -3,6 +3,7 @@
 //!
 //! Neither follows redirects, obeys proxy variables, or reads a body without a cap.
 
+mod asked;
 mod cluster;
 mod documents;
 mod guard;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+pub use asked::{CODE_CLASSES, Integration, Request, code_class, counted, register};
 pub use cluster::ClusterEgress;
 pub use documents::{DocumentError, Documents};
 pub use guard::{AllowList, AllowListError, Denied, Guard, Reserved, reserved};

@@ -8,7 +8,8 @@ use reqwest::{
 };
 use url::Url;
 
-use crate::{ClientError, Denied, Guard, builder};
+use crate::asked::begin_at_zero;
+use crate::{ClientError, Denied, Guard, Integration, Request, builder};
 
 /// How long the other side may say nothing.
 const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
@@ -58,6 +59,7 @@ impl TenantEgress {
             builder = builder.tls_certs_merge(roots);
         }
         let client = builder.build()?;
+        begin_at_zero();
         Ok(Self { guard, client })
     }
 
@@ -68,10 +70,19 @@ impl TenantEgress {
 
     /// Starts a request, if the URL may be called. Give it a timeout; read its answer with
     /// [`read_capped`](crate::read_capped). A name that leads to a forbidden address fails on sending, see [`denied`].
-    pub fn request(&self, method: Method, url: &Url) -> Result<reqwest::RequestBuilder, Denied> {
+    ///
+    /// # Errors
+    /// When the URL may not be called.
+    pub fn request(
+        &self,
+        integration: Integration,
+        method: Method,
+        url: &Url,
+    ) -> Result<Request, Denied> {
         // hyper dials a literal address without asking the resolver, so this check is the only one it gets.
         self.guard.check_url(url)?;
-        Ok(self.client.request(method, url.clone()))
+        let request = self.client.request(method, url.clone());
+        Ok(Request::new(integration, request))
     }
 }
 
@@ -160,7 +171,7 @@ mod tests {
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     async fn get(egress: &TenantEgress, url: &str) -> Result<reqwest::Error> {
-        let request = egress.request(Method::GET, &Url::parse(url)?)?;
+        let request = egress.request(Integration::Document, Method::GET, &Url::parse(url)?)?;
         let sent = request.timeout(Duration::from_secs(5)).send().await;
         Ok(sent.err().ok_or("it must fail")?)
     }
@@ -224,7 +235,7 @@ mod tests {
         let egress = TenantEgress::new(Guard::default(), vec![])?;
         let url = Url::parse("https://169.254.169.254/latest")?;
         assert!(matches!(
-            egress.request(Method::GET, &url),
+            egress.request(Integration::Document, Method::GET, &url),
             Err(Denied::Address { .. })
         ));
         Ok(())

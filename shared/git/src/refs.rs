@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use egress::{BodyError, Denied, TenantEgress, read_capped};
+use egress::{BodyError, Denied, Integration, TenantEgress, read_capped};
 use http::{Method, StatusCode, header};
 use secrecy::ExposeSecret;
 use url::Url;
@@ -125,7 +125,9 @@ pub async fn refs(
     ));
     asked.set_query(Some("service=git-upload-pack"));
     let url = repository.to_string();
-    let mut request = egress.request(Method::GET, &asked)?.timeout(time);
+    let mut request = egress
+        .request(Integration::GitRefs, Method::GET, &asked)?
+        .timeout(time);
     if let Some(login) = login {
         request = request.basic_auth(login.user(), Some(login.secret.expose_secret()));
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use egress::TenantEgress;
+use egress::{Integration, TenantEgress};
 use gix::protocol::transport::client::blocking_io::http::{
     GetResponse, Http, PostBodyDataKind, PostResponse,
 };
@@ -73,7 +73,7 @@ impl Wire {
     fn send(&self, ask: Ask) -> Result<reqwest::Response, FetchError> {
         let mut request = self
             .egress
-            .request(ask.method, &ask.url)?
+            .request(Integration::GitFetch, ask.method, &ask.url)?
             .headers(ask.headers);
         if let Some(body) = ask.body {
             request = request.body(body);

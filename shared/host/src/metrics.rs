@@ -26,8 +26,8 @@ use queue::measure::PriorityClass;
 use tokio::sync::Semaphore;
 
 use self::labels::{
-    CODE_CLASSES, Delivered, From, OUTCOMES, Pool, RepairKind, Sink, Stream, Task, TaskOutcome,
-    TaskPriority, TaskRun, TaskStep, TaskStop, ToBroker, Version, outcome, step, step_outcome,
+    Delivered, From, OUTCOMES, Pool, RepairKind, Sink, Stream, Task, TaskOutcome, TaskPriority,
+    TaskRun, TaskStep, TaskStop, ToBroker, Version, outcome, step, step_outcome,
 };
 pub use self::labels::{Repair, RunOutcome, Stopped, Streamed};
 pub(crate) use self::scrape::answer;
@@ -248,18 +248,11 @@ impl Metrics {
     /// An event was sent and answered so; `None` when there was no answer. Sinks are brokers and Triggers: words of the
     /// manifests.
     pub fn delivered(&self, sink: &str, status: Option<StatusCode>) {
-        let code = match status.map(|status| status.as_u16() / 100) {
-            Some(2) => "2xx",
-            Some(3) => "3xx",
-            Some(4) => "4xx",
-            Some(5) => "5xx",
-            Some(_) | None => "none",
-        };
         self.0
             .delivered
             .get_or_create(&Delivered {
                 sink: sink.to_owned(),
-                code,
+                code: egress::code_class(status),
             })
             .inc();
     }
@@ -276,7 +269,7 @@ impl Metrics {
 
     /// A sink that this process sends to: its series begin at zero.
     pub fn know_sink(&self, sink: &str) {
-        for code in CODE_CLASSES {
+        for code in egress::CODE_CLASSES {
             begin(
                 &self.0.delivered,
                 &Delivered {
@@ -469,6 +462,7 @@ impl Inner {
             "Events that were given up",
             dead_lettered.clone(),
         );
+        egress::register(registry);
         registry.register(
             "sse_clients",
             "Who listens to a stream",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use egress::{TenantEgress, read_capped};
+use egress::{Integration, TenantEgress, read_capped};
 use http::{HeaderValue, Method, StatusCode, header};
 use model::run::{NetlabAction, NetlabOrder};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -255,7 +255,7 @@ impl Api {
             .extend(path);
         let mut request = self
             .egress
-            .request(method, &url)
+            .request(Integration::LabHost, method, &url)
             .map_err(|denied| ApiError::Denied(denied.to_string()))?
             .timeout(CALL_MAX);
         if let Some(authorization) = &self.authorization {
@@ -263,7 +263,10 @@ impl Api {
         }
         if let Some(body) = body {
             request = request
-                .header(header::CONTENT_TYPE, "application/json")
+                .header(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/json"),
+                )
                 .body(body.to_string());
         }
         let response = request.send().await.map_err(|error| {

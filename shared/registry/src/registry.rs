@@ -9,7 +9,7 @@ mod sign_in;
 use std::time::Duration;
 
 use bytes::Bytes;
-use egress::{TenantEgress, read_capped};
+use egress::{Integration, TenantEgress, read_capped};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::image::{Digest, Tag};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -356,7 +356,7 @@ impl<'a> Registry<'a> {
         let has_body = method != Method::HEAD;
         let request = self
             .egress
-            .request(method, url)
+            .request(Integration::Registry, method, url)
             .map_err(|denied| denied.to_string())?;
         let response = request
             .headers(headers)

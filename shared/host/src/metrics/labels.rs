@@ -98,8 +98,6 @@ pub(super) const OUTCOMES: [JobState; 4] = [
     JobState::Cancelled,
     JobState::Superseded,
 ];
-/// What an event's receiver may say, by class; `none` is no answer at all.
-pub(super) const CODE_CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Task {
