@@ -10,8 +10,8 @@ use sqlx::{Connection as _, PgConnection, Postgres};
 use uuid::Uuid;
 
 use crate::op::{
-    After, Delay, End, Limit, New, OnJob, Op, PauseKind, Pick, Scope, Seq, TASKS, TENANTS, Turn,
-    WORKERS, When,
+    After, Delay, End, Limit, New, OnJob, Op, PauseKind, Pick, Said, Scope, Seq, TASKS, TENANTS,
+    Turn, WORKERS, When,
 };
 use crate::reference::{Hold, Job, Outcome, Reference, Seen, ensure};
 use crate::world::{Look, World, Wrong, key_name, queue_name, task_name};
@@ -101,6 +101,11 @@ impl<'a> Case<'a> {
             Op::Snooze(pick, delay) => self.snooze(*pick, *delay).await,
             Op::Release(picks) => self.release(picks).await,
             Op::Wait(pick, waiting) => self.wait(*pick, *waiting).await,
+            Op::Callback {
+                hold,
+                said,
+                foreign,
+            } => self.callback(*hold, *said, *foreign).await,
             Op::Log(pick) => self.log(*pick).await,
             Op::Decide(on, approved) => self.decide(*on, *approved).await,
             Op::Cancel(on) => self.cancel(*on).await,
@@ -404,16 +409,43 @@ impl<'a> Case<'a> {
             &expected.map(|state| state.to_string()),
         )?;
         if delay == Delay::Backoff && expected == Some(JobState::Queued) {
-            // The backoff is random and short: make it last.
-            let moved = self
-                .world
-                .execute(&format!(
-                    "update switchyard.jobs set run_at = now() + interval '1 hour'
-                     where id = {} and run_at > now() - interval '1 minute' and run_at < now() + interval '5 seconds'",
-                    hold.job
-                ))
-                .await?;
-            ensure_eq("jobs with a backoff of seconds", &moved, &1)?;
+            self.make_backoff_last(hold.job).await?;
+        }
+        Ok(())
+    }
+
+    /// The backoff of a job that has just failed is random and short.
+    async fn make_backoff_last(&self, job: i64) -> Result<(), Wrong> {
+        let moved = self
+            .world
+            .execute(&format!(
+                "update switchyard.jobs set run_at = now() + interval '1 hour'
+                 where id = {job} and run_at > now() - interval '1 minute' and run_at < now() + interval '5 seconds'"
+            ))
+            .await?;
+        ensure_eq("jobs with a backoff of seconds", &moved, &1)?;
+        Ok(())
+    }
+
+    async fn callback(&mut self, pick: Pick, said: Said, foreign: bool) -> Result<(), Wrong> {
+        let Some(hold) = self.hold(pick) else {
+            return Ok(());
+        };
+        let tenant = (self.reference.tenant_of(hold) + usize::from(foreign)) % TENANTS;
+        let answer: (String, Option<String>, bool) =
+            callback_job(&mut self.session, self.world.tenants[tenant], hold, said).await?;
+        let expected = self.reference.callback(tenant, hold, said);
+        ensure_eq(
+            "callback_job",
+            &answer,
+            &(
+                expected.outcome.to_owned(),
+                expected.state.map(|state| state.to_string()),
+                expected.cancel,
+            ),
+        )?;
+        if expected.outcome == "applied" && expected.state == Some(JobState::Queued) {
+            self.make_backoff_last(hold.job).await?;
         }
         Ok(())
     }
@@ -981,6 +1013,7 @@ impl<'a> Case<'a> {
 const KINDS: &[&str] = &[
     "approved",
     "by_hand",
+    "called_back",
     "cancel_requested",
     "cancel_too_late",
     "cancelled",
@@ -1044,6 +1077,25 @@ pub(crate) async fn add_job(
     .bind(new.when.interval())
     .bind(new.attempts_max)
     .bind(new.from_event.then(Uuid::new_v4))
+    .fetch_one(session)
+    .await
+}
+
+pub(crate) async fn callback_job(
+    session: &mut PgConnection,
+    tenant: Uuid,
+    hold: Hold,
+    said: Said,
+) -> Result<(String, Option<String>, bool), sqlx::Error> {
+    sqlx::query_as(
+        "select outcome, state::text, cancel
+         from switchyard.callback_job($1, $2, $3, $4, 'broken', $5, null, null, array['a line'], null)",
+    )
+    .bind(tenant)
+    .bind(hold.job)
+    .bind(hold.epoch)
+    .bind(said.word())
+    .bind(said != Said::Error { retry: false })
     .fetch_one(session)
     .await
 }

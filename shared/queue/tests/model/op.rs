@@ -104,6 +104,27 @@ pub(crate) enum End {
     Cancelled,
 }
 
+/// What a called function says of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    Progress,
+    Success,
+    Error { retry: bool },
+    Cancelled,
+}
+
+impl Said {
+    /// As the database has it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Progress => "progress",
+            Self::Success => "success",
+            Self::Error { .. } => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delay {
     /// The task's backoff.
@@ -141,6 +162,13 @@ pub(crate) enum Op {
     Snooze(Pick, Delay),
     Release(Vec<Pick>),
     Wait(Pick, Waiting),
+    /// By whoever was called, perhaps before the job waits for it, or long after.
+    Callback {
+        hold: Pick,
+        said: Said,
+        /// In the name of another tenant.
+        foreign: bool,
+    },
     Log(Pick),
     Decide(OnJob, bool),
     Cancel(OnJob),
@@ -261,6 +289,15 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    prop_oneof![
+        1 => Just(Said::Progress),
+        3 => Just(Said::Success),
+        2 => any::<bool>().prop_map(|retry| Said::Error { retry }),
+        1 => Just(Said::Cancelled),
+    ]
+}
+
 fn delay() -> impl Strategy<Value = Delay> {
     prop_oneof![Just(Delay::Backoff), Just(Delay::None), Just(Delay::Hour)]
 }
@@ -312,6 +349,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         2 => (pick(), delay()).prop_map(|(hold, delay)| Op::Snooze(hold, delay)),
         2 => vec(pick(), 1..=3).prop_map(Op::Release),
         5 => (pick(), waiting()).prop_map(|(hold, waiting)| Op::Wait(hold, waiting)),
+        6 => (pick(), said(), proptest::bool::weighted(0.1))
+            .prop_map(|(hold, said, foreign)| Op::Callback { hold, said, foreign }),
         1 => pick().prop_map(Op::Log),
         4 => (on_job(), any::<bool>()).prop_map(|(job, yes)| Op::Decide(job, yes)),
         4 => on_job().prop_map(Op::Cancel),

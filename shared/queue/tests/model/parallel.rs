@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::case::{add_job, code_of};
+use crate::case::{add_job, callback_job, code_of};
 use crate::op::{
     After, Delay, End, Limit, OnJob, Op, PauseKind, Pick, Scope, Seq, TASKS, TENANTS, Turn,
 };
@@ -212,6 +212,22 @@ impl<'a> Crowd<'a> {
                     .fetch_one(session)
                     .await?;
                     self.ended(hold.job, state);
+                }
+            }
+            Op::Callback {
+                hold,
+                said,
+                foreign,
+            } => {
+                let hold = self.hold(*hold);
+                // Who added it may not have been told yet.
+                let own = hold.and_then(|hold| self.known().jobs.get(&hold.job).copied());
+                if let (Some(hold), Some(own)) = (hold, own) {
+                    let tenant = self.world.tenants[(own + usize::from(*foreign)) % TENANTS];
+                    let (outcome, state, _) = callback_job(session, tenant, hold, *said).await?;
+                    if outcome == "applied" {
+                        self.ended(hold.job, state);
+                    }
                 }
             }
             Op::Log(pick) => {

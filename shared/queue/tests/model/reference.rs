@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use model::{JobState, KeyMode, Waiting};
 use uuid::Uuid;
 
-use crate::op::{End, Limit, New, PauseKind, Scope, Seq, When};
+use crate::op::{End, Limit, New, PauseKind, Said, Scope, Seq, When};
 
 /// Fails the case with a message unless the condition holds.
 macro_rules! ensure {
@@ -101,6 +101,14 @@ pub(crate) enum Outcome {
     Error,
 }
 
+/// What is answered to a callback: what became of it, what the job is now, and whether somebody asked it to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) outcome: &'static str,
+    pub(crate) state: Option<JobState>,
+    pub(crate) cancel: bool,
+}
+
 /// What a claim may have gone by that only the database knows.
 pub(crate) struct Seen<'a> {
     /// The queued jobs that are marked as due.
@@ -127,6 +135,8 @@ pub(crate) struct Reference {
     pub(crate) notes: BTreeSet<(i64, &'static str)>,
     /// Every hold that a claim ever gave.
     pub(crate) holds: Vec<Hold>,
+    /// How a function said that its work ended, and of whose job.
+    said: BTreeMap<Hold, (usize, &'static str)>,
     pub(crate) pauses: BTreeSet<(PauseKind, Scope)>,
     limits: BTreeMap<Scope, Standing>,
     /// Of a tenant's jobs of a task that are in no named queue.
@@ -668,6 +678,83 @@ impl Reference {
         let state = job.state;
         self.note(hold.job, "waits");
         Some(state)
+    }
+
+    /// Whose job it was that was held; of one that nobody remembers, anybody's.
+    pub(crate) fn tenant_of(&self, hold: Hold) -> usize {
+        self.job(hold.job)
+            .map(|job| job.tenant)
+            .or_else(|| self.said.get(&hold).map(|(tenant, _)| *tenant))
+            .unwrap_or_default()
+    }
+
+    /// What a function says in a tenant's name, under a hold that may long be over.
+    pub(crate) fn callback(&mut self, tenant: usize, hold: Hold, said: Said) -> Heard {
+        let heard = |outcome, state| Heard {
+            outcome,
+            state,
+            cancel: false,
+        };
+        let Some(job) = self.held(hold).filter(|job| job.tenant == tenant) else {
+            let live = self.of_tenant(tenant, hold.job).map(|job| job.state);
+            let ended = self
+                .ended
+                .get(&hold.job)
+                .filter(|job| job.tenant == tenant && self.is_kept(job));
+            let before = self.said.get(&hold).filter(|(of, _)| *of == tenant);
+            let before = before.map(|(_, word)| *word);
+            let state = live.or(ended.map(|job| job.state));
+            if state.is_none() && before.is_none() {
+                return heard("unknown", None);
+            }
+            // Unless the function said it, the worker did.
+            let by_worker = ended
+                .filter(|job| job.epoch == hold.epoch)
+                .is_some_and(|job| {
+                    matches!(
+                        (job.state, said),
+                        (JobState::Succeeded, Said::Success)
+                            | (JobState::Dead, Said::Error { .. })
+                            | (JobState::Cancelled, Said::Cancelled)
+                    )
+                });
+            if before == Some(said.word()) || before.is_none() && by_worker {
+                return heard("duplicate", state);
+            }
+            if live.is_some() {
+                self.note_stale(hold);
+            }
+            return heard("stale", state);
+        };
+        let asked_to_stop = job.state == JobState::Cancelling;
+        let end = match said {
+            Said::Progress => {
+                let job = self.job_mut(hold.job);
+                let state = job.state;
+                if state == JobState::Waiting && job.waiting == Some(Waiting::Callback) {
+                    // A sign of life renews what is over, up to the end of the attempt.
+                    job.lapsed &= job.overrun;
+                }
+                return Heard {
+                    cancel: asked_to_stop,
+                    ..heard("applied", Some(state))
+                };
+            }
+            Said::Success => Some(End::Succeeded),
+            Said::Error { retry: false } => Some(End::Dead),
+            Said::Cancelled if asked_to_stop => Some(End::Cancelled),
+            // Who stops unasked has failed.
+            Said::Error { retry: true } | Said::Cancelled => None,
+        };
+        self.note(hold.job, "called_back");
+        self.said.insert(hold, (tenant, said.word()));
+        let state = match end {
+            Some(end) => self
+                .finish(&[(hold, end)])
+                .and_then(|ended| ended.get(&hold).copied()),
+            None => self.retry(hold, true),
+        };
+        heard("applied", state)
     }
 
     fn of_tenant(&self, tenant: usize, id: i64) -> Option<&Job> {
