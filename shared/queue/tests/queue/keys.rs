@@ -91,6 +91,114 @@ async fn preserve_takes_the_newer_payload_with_all_that_led_to_it() {
     assert_eq!(claimed[0].payload, json!({"n": 2}));
 }
 
+/// In how many seconds the queued job is due, and since when, in seconds, it has been put off.
+async fn due_in(world: &World) -> (i64, Option<i64>) {
+    sqlx::query_as(
+        "select round(extract(epoch from run_at - now()))::bigint,
+            round(extract(epoch from now() - put_off_since))::bigint
+         from switchyard.jobs where state = 'queued'",
+    )
+    .fetch_one(&world.owner)
+    .await
+    .unwrap()
+}
+
+/// As if what is known of the queued job had been so long ago.
+async fn let_pass(world: &World, secs: u32) {
+    let moved = world
+        .execute(format!(
+            "update switchyard.jobs set created_at = created_at - interval '{secs} s',
+                put_off_since = put_off_since - interval '{secs} s', run_at = run_at - interval '{secs} s'
+             where state = 'queued' and not due"
+        ))
+        .await;
+    assert_eq!(moved, 1);
+}
+
+#[tokio::test]
+async fn a_debounced_job_waits_for_silence_but_ten_times_as_long_at_most() {
+    for mode in [KeyMode::Replace, KeyMode::Preserve] {
+        let world = World::new().await;
+        let add = async |n: i64, mode: KeyMode| {
+            let payload = json!({ "n": n });
+            let job = NewJob {
+                payload: &payload,
+                debounce: Some(Duration::from_secs(10)),
+                ..keyed(&world, mode)
+            };
+            world.queue.add(&job).await.unwrap()
+        };
+        let near = |(due, since): (i64, Option<i64>), secs: i64, put_off: Option<i64>| {
+            let off = |a: i64, b: i64| (a - b).abs() <= 1;
+            let same = match (since, put_off) {
+                (Some(since), Some(put_off)) => off(since, put_off),
+                (since, put_off) => since == put_off,
+            };
+            assert!(off(due, secs) && same, "{mode:?}: {due} {since:?}");
+        };
+        let first = add(1, mode).await;
+        near(due_in(&world).await, 10, None);
+        assert!(world.claim("task", 5).await.is_empty());
+        let_pass(&world, 9).await;
+        let second = add(2, mode).await;
+        assert_eq!(first.job() == second.job(), mode == KeyMode::Preserve);
+        near(due_in(&world).await, 10, Some(9));
+        // One that leaves it as it is does not put it off either.
+        let_pass(&world, 4).await;
+        assert_eq!(add(0, KeyMode::Ignore).await, Added::Kept(second.job()));
+        near(due_in(&world).await, 6, Some(13));
+        // The wait has an end however often another comes.
+        let_pass(&world, 5).await;
+        world
+            .execute("update switchyard.jobs set put_off_since = now() - interval '96 s'")
+            .await;
+        add(3, mode).await;
+        near(due_in(&world).await, 4, Some(96));
+        let_pass(&world, 3).await;
+        world
+            .execute("update switchyard.jobs set put_off_since = now() - interval '101 s'")
+            .await;
+        let last = add(4, mode).await;
+        let claimed = world.claim("task", 5).await;
+        let taken: Vec<_> = claimed
+            .iter()
+            .map(|job| (job.hold.job, &job.payload))
+            .collect();
+        assert_eq!(taken, [(last.job(), &json!({"n": 4}))], "{mode:?}");
+        world.check().await;
+        // What comes while it is worked on waits for silence anew.
+        add(5, mode).await;
+        near(due_in(&world).await, 10, None);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_put_off_lets_its_queue_go_on() {
+    let world = World::new().await;
+    let head = NewJob {
+        queue_name: Some("queue"),
+        ..keyed(&world, KeyMode::Preserve)
+    };
+    let first = world.add(&head).await;
+    let other = NewJob {
+        queue_name: Some("queue"),
+        ..NewJob::new(world.tenant, "other", nothing())
+    };
+    let second = world.add(&other).await;
+    let put_off = NewJob {
+        debounce: Some(HOUR),
+        ..head
+    };
+    assert_eq!(world.queue.add(&put_off).await.unwrap(), Added::Kept(first));
+    world.check().await;
+    let told = world.queue.claimable(5).await.unwrap();
+    let claimed = world.claim("other", 1).await;
+    assert_eq!(claimed.len(), 1, "who works on it was told: {told:?}");
+    assert_eq!(claimed[0].hold.job, second);
+    assert!(world.claim("task", 1).await.is_empty());
+    world.check().await;
+}
+
 #[tokio::test]
 async fn the_second_of_a_key_waits_behind_the_first_and_a_third_replaces_it() {
     let world = World::new().await;
