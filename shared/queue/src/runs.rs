@@ -163,28 +163,6 @@ impl Queue {
         })
     }
 
-    /// Whether a run may still write: its job waits for it, or waits for it to stop.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn run_lives(&self, tenant: TenantId, hold: Hold) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar!(
-            r#"
-            select exists (
-                select from switchyard.runs r
-                join switchyard.jobs j on j.id = r.job_id and j.epoch = r.epoch
-                where r.database_id = $1 and r.job_id = $2 and r.epoch = $3 and r.ended_at is null
-                  and j.waiting = 'runner' and j.state in ('waiting', 'cancelling')
-            ) as "lives!"
-            "#,
-            tenant.uuid(),
-            hold.job.0,
-            hold.epoch,
-        )
-        .fetch_one(&mut *self.db.acquire().await?)
-        .await
-    }
-
     /// Takes a runner's news, which are a sign of life in any case.
     ///
     /// # Errors
