@@ -67,3 +67,6 @@ async fn reconcile(ctx: Ctx) -> anyhow::Result<Report> {
             .context("could not free locks of states")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,6 @@ async fn reconcile(ctx: Ctx, settings: Settings) -> anyhow::Result<Report> {
     ctx.metrics().repaired(Repair::Republished, count);
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;
