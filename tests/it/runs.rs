@@ -211,6 +211,29 @@ impl World {
         .expect("the runs can be read")
     }
 
+    /// A job whose first run goes on for ever, and is at it, and whose second ends at once. `also` is done by both.
+    async fn in_the_first_of_two_runs(&self, also: &str) -> JobId {
+        let script = format!(
+            "{also} echo ready; if [ -e ../../../second ]; then exit 0; fi; while :; do sleep 0.1; done"
+        );
+        let job = self.add(&script, json!({"retry": true})).await;
+        self.until_said(job, "ready").await;
+        std::fs::write(self.folder.path().join("second"), "").expect("ours");
+        job
+    }
+
+    /// The first run of an ended job was lost, for this reason, and its second did what it was for.
+    async fn did_at_the_second(&self, job: JobId, why: &str) {
+        let ended = self.ended(job, WITHIN).await;
+        assert_eq!(
+            (ended.state.as_str(), ended.epoch),
+            ("succeeded", 2),
+            "{ended:?}"
+        );
+        assert_eq!(self.runs(job).await, ["lost", "succeeded"]);
+        assert_eq!(self.why(job).await.as_deref(), Some(why));
+    }
+
     async fn happened(&self, job: JobId) -> Vec<String> {
         sqlx::query_scalar(
             "select kind::text from switchyard.job_events where job_id = $1 order by id",
@@ -318,11 +341,9 @@ async fn a_runner_that_is_killed_is_noticed_at_once_and_its_job_begun_again() {
     let _turn = turn().await;
     let world = World::new().await;
     // What it started in a session of its own outlives it, until the next try begins.
-    let script = "test -e /tmp/nowhere; (env -u X setsid sh -c 'while :; do sleep 0.1; done' &); echo ready; \
-                  if [ -e ../../../second ]; then exit 0; fi; while :; do sleep 0.1; done";
-    let job = world.add(script, json!({"retry": true})).await;
-    world.until_said(job, "ready").await;
-    std::fs::write(world.folder.path().join("second"), "").expect("ours");
+    let job = world
+        .in_the_first_of_two_runs("(setsid sh -c 'while :; do sleep 0.1; done' &);")
+        .await;
     let processes = world.processes(job).await;
     let from = Instant::now();
     for found in processes.find() {
@@ -330,23 +351,16 @@ async fn a_runner_that_is_killed_is_noticed_at_once_and_its_job_begun_again() {
             found.signal(Signal::KILL);
         }
     }
-    let ended = world.ended(job, NOTICED).await;
+    world.ended(job, NOTICED).await;
     // By who started it, not by a lease that was over.
     assert!(
         from.elapsed() < Duration::from_secs(LEASE_SECS / 2),
         "{:?}",
         from.elapsed()
     );
-    assert_eq!(
-        (ended.state.as_str(), ended.epoch),
-        ("succeeded", 2),
-        "{ended:?}"
-    );
-    assert_eq!(world.runs(job).await, ["lost", "succeeded"]);
-    assert_eq!(
-        world.why(job).await.as_deref(),
-        Some("its runner went away: signal: 9 (SIGKILL)")
-    );
+    world
+        .did_at_the_second(job, "its runner went away: signal: 9 (SIGKILL)")
+        .await;
     assert_eq!(world.lines(job).await, ["ready", "ready"]);
     assert!(
         processes.find().is_empty(),
@@ -358,30 +372,17 @@ async fn a_runner_that_is_killed_is_noticed_at_once_and_its_job_begun_again() {
 async fn a_runner_that_died_while_nobody_was_there_is_noticed_by_its_lease() {
     let _turn = turn().await;
     let mut world = World::new().await;
-    let script =
-        "echo ready; if [ -e ../../../second ]; then exit 0; fi; while :; do sleep 0.1; done";
-    let job = world.add(script, json!({"retry": true})).await;
-    world.until_said(job, "ready").await;
-    std::fs::write(world.folder.path().join("second"), "").expect("ours");
+    let job = world.in_the_first_of_two_runs("").await;
     world.kill();
     for found in world.processes(job).await.find() {
         found.signal(Signal::KILL);
     }
     world.start().await;
     // One lease more, if it was away for longer than one.
-    let ended = world
+    world
         .ended(job, NOTICED + Duration::from_secs(LEASE_SECS))
         .await;
-    assert_eq!(
-        (ended.state.as_str(), ended.epoch),
-        ("succeeded", 2),
-        "{ended:?}"
-    );
-    assert_eq!(world.runs(job).await, ["lost", "succeeded"]);
-    assert_eq!(
-        world.why(job).await.as_deref(),
-        Some("its runner went away")
-    );
+    world.did_at_the_second(job, "its runner went away").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -364,6 +364,23 @@ impl Forked {
         assert_eq!(done.unwrap().len(), 1, "{statement}");
     }
 
+    /// Its worker says that it ended so.
+    async fn ends(&self, state: &str) {
+        let applied: Option<String> = sqlx::query_scalar(
+            "select applied::text from switchyard.finish_jobs(
+                array[$1::bigint], array[$2::bigint], array[$3::text]::switchyard.job_state[], array['as it was'],
+                array[null]::jsonb[]
+            )",
+        )
+        .bind(self.job)
+        .bind(self.epoch)
+        .bind(state)
+        .fetch_one(&self.it.rows)
+        .await
+        .unwrap();
+        assert_eq!(applied.as_deref(), Some(state));
+    }
+
     /// What the last event leads to is a plan without trust, and nothing else.
     async fn leads_to_nothing_trusted(&self) {
         let event = self.it.last().await;
@@ -387,26 +404,14 @@ impl Forked {
 async fn what_follows_a_fork_is_untrusted_whatever_history_its_task_keeps() {
     for history in ["full", "failures", "none"] {
         let forked = Forked::new(history).await;
-        forked
-            .run(
-                "select from switchyard.finish_jobs(
-                    array[$2::bigint], array[$3::bigint], '{succeeded}', array[null], array[null]::jsonb[]
-                 ) where $1::uuid is not null",
-            )
-            .await;
+        forked.ends("succeeded").await;
         forked.leads_to_nothing_trusted().await;
         // One by one is another way to the archive.
         let forked = Forked::new(history).await;
         forked
             .run("select switchyard.cancel_job($1, $2, 'Ann') where $3::bigint is not null")
             .await;
-        forked
-            .run(
-                "select from switchyard.finish_jobs(
-                    array[$2::bigint], array[$3::bigint], '{cancelled}', array[null], array[null]::jsonb[]
-                 ) where $1::uuid is not null",
-            )
-            .await;
+        forked.ends("cancelled").await;
         forked.leads_to_nothing_trusted().await;
     }
 }
@@ -423,13 +428,7 @@ async fn what_follows_a_forks_retry_is_untrusted() {
 #[tokio::test]
 async fn what_follows_a_fork_is_untrusted_when_its_job_is_gone_meanwhile() {
     let forked = Forked::new("full").await;
-    forked
-        .run(
-            "select from switchyard.finish_jobs(
-                array[$2::bigint], array[$3::bigint], '{dead}', array['it failed'], array[null]::jsonb[]
-             ) where $1::uuid is not null",
-        )
-        .await;
+    forked.ends("dead").await;
     forked
         .run("select switchyard.purge_job($1, $2) where $3::bigint is not null")
         .await;
@@ -439,13 +438,7 @@ async fn what_follows_a_fork_is_untrusted_when_its_job_is_gone_meanwhile() {
 #[tokio::test]
 async fn a_forks_job_that_is_replayed_stays_untrusted() {
     let forked = Forked::new("none").await;
-    forked
-        .run(
-            "select from switchyard.finish_jobs(
-                array[$2::bigint], array[$3::bigint], '{dead}', array['it failed'], array[null]::jsonb[]
-             ) where $1::uuid is not null",
-        )
-        .await;
+    forked.ends("dead").await;
     forked
         .run("select switchyard.replay_job($1, $2, 'Ann') where $3::bigint is not null")
         .await;
@@ -464,13 +457,7 @@ async fn a_forks_job_that_is_replayed_stays_untrusted() {
         epoch,
         ..forked
     };
-    again
-        .run(
-            "select from switchyard.finish_jobs(
-                array[$2::bigint], array[$3::bigint], '{succeeded}', array[null], array[null]::jsonb[]
-             ) where $1::uuid is not null",
-        )
-        .await;
+    again.ends("succeeded").await;
     again.leads_to_nothing_trusted().await;
 }
 
