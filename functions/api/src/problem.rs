@@ -157,18 +157,14 @@ impl Problem {
     }
 }
 
-/// Whether the database says that a value cannot be stored: of a text with a NUL, or one that breaks a rule of its column.
-fn is_about_a_value(code: Option<&str>) -> bool {
-    matches!(code, Some("22021" | "22P05" | "23514"))
-}
-
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        let told = error.as_database_error();
         if database::is_passing(&error) {
             tracing::warn!(error = &error as &dyn Error, "the database does not answer");
             Self::Unavailable
-        } else if let Some(told) = told.filter(|told| is_about_a_value(told.code().as_deref())) {
+        } else if database::is_about_a_value(&error)
+            && let Some(told) = error.as_database_error()
+        {
             Self::BadBody(format!("a value is refused: {}", told.message()))
         } else {
             Self::internal(error)

@@ -106,6 +106,16 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the database says that a value is none that it takes, whoever gave it: a text with a NUL, an instant beyond its
+/// calendar, a value that breaks a rule of its column. Asked again it says the same.
+#[must_use]
+pub fn is_about_a_value(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|told| told.code())
+        .is_some_and(|code| matches!(code.as_ref(), "22021" | "22P05" | "22008" | "23514"))
+}
+
 /// Whether a failure says that the connection broke under the statement, while the database may well be there: what was
 /// asked may or may not have happened, and another connection can say.
 #[must_use]

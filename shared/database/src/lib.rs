@@ -14,7 +14,7 @@ mod system;
 mod tenant;
 
 pub use answered::{Unanswered, answered, answered_within};
-pub use connect::{Connect, ConnectError, is_broken, is_passing};
+pub use connect::{Connect, ConnectError, is_about_a_value, is_broken, is_passing};
 pub use guarded::{Conn, Guarded};
 pub use migrate::{MIGRATOR, MigrateError, migrate};
 pub use system::SystemDb;

@@ -357,3 +357,40 @@ async fn lists_of_lanes_are_the_tenants_own() {
         assert_eq!(problem(&answer), (422, "bad-query"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_value_that_no_column_takes_is_refused_as_the_askers_fault() {
+    let it = served().await;
+    let token = it.person("acme", Role::Admin).await;
+    for path in [
+        "/dead?task=%00",
+        "/dead?reason=a%00b",
+        "/dead?since=-200000-01-01T00:00:00Z",
+        "/dead?until=%2B200000-01-01T00:00:00Z",
+        "/queues/a%00b",
+        "/tasks/a%00b",
+        "/executors/a%00b",
+    ] {
+        let (status, body) = it.get(&token, path).await;
+        // What is looked for here and not by the database is not found.
+        let empty = status == StatusCode::OK && body["items"] == json!([]);
+        assert!(
+            status == StatusCode::UNPROCESSABLE_ENTITY || empty,
+            "{path}: {status} {body}"
+        );
+    }
+    for (method, path, body) in [
+        ("POST", "/pauses", json!({"kind": "pause", "task": "a\0b"})),
+        (
+            "POST",
+            "/pauses",
+            json!({"kind": "pause", "task": "a", "why": "\0"}),
+        ),
+        ("POST", "/repairs", json!({"kind": "reap", "task": "\0"})),
+        ("PUT", "/tasks/a%00b/cap", json!({"cap": 1})),
+        ("PUT", "/tasks/a%00b/limit", json!({"in_flight_max": 1})),
+    ] {
+        let answer = it.send(&token, method, path, body).await;
+        assert_eq!(problem(&answer), (422, "bad-body"), "{method} {path}");
+    }
+}

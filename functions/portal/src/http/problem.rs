@@ -48,6 +48,9 @@ impl From<sqlx::Error> for Problem {
         if database::is_passing(&error) {
             tracing::warn!("the database does not answer: {error}");
             Self::Unavailable
+        } else if database::is_about_a_value(&error) {
+            tracing::debug!("a value is refused: {error}");
+            Self::Unreadable
         } else {
             Self::internal(error)
         }

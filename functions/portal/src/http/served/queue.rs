@@ -165,6 +165,29 @@ async fn a_task_is_paused_with_a_why_and_its_jobs_say_so_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_value_that_no_column_takes_is_the_askers_fault() {
+    let served = served().await;
+    let ann = served.sign_in("acme", "Ann", Role::Admin).await;
+    for path in [
+        "/dead?task=%00",
+        "/dead?reason=a%00b",
+        "/dead?since=-200000-01-01T00:00:00Z",
+        "/deliveries?vendor=%00",
+        "/queues?after=%00",
+        "/tasks?after=%00",
+    ] {
+        let (status, page) = served.get(Some(&ann), path).await;
+        assert!(status.is_client_error(), "{path}: {status} {page}");
+    }
+    for fields in ["task=a%00b", "queue=a%00b", "task=a&why=%00"] {
+        let (status, page) = served
+            .send_form(&ann, "/pauses", &format!("kind=pause&{fields}"))
+            .await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{fields}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_dead_job_is_replayed_once_and_all_that_match_by_a_job() {
     let served = served().await;
     served.dies().await;
