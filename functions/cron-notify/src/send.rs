@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use egress::{Integration, TenantEgress};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use outgoing::{Secret, headers, next_attempt, retry_after};
+use outgoing::{Secret, headers, next_attempt};
 use store::notifications::{DueNotification, Ended, EndedAttempt};
 use tokio::time::Instant;
 use url::Url;
@@ -116,8 +116,7 @@ async fn exchange(
             ))
         })?;
     let status = response.status();
-    let asked = response.headers().get(header::RETRY_AFTER);
-    let asked = asked.and_then(|value| retry_after(value.to_str().ok()?, now));
+    let asked = egress::retry_after(response.headers(), Some(now.into()));
     let mut body = Vec::new();
     // What breaks off after the status has said enough.
     while body.len() < EXCERPT_BYTES_MAX

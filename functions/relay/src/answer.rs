@@ -52,7 +52,7 @@ pub(crate) fn of(
     }
 }
 
-/// `Retry-After` of a 429 or 503 (RFC 9110 §10.2.3): seconds, or a date.
+/// `Retry-After` of a 429 or 503.
 fn retry_after(
     status: StatusCode,
     headers: &HeaderMap,
@@ -61,19 +61,7 @@ fn retry_after(
     if !matches!(status.as_u16(), 429 | 503) {
         return None;
     }
-    let text = headers
-        .get(http::header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim();
-    let asked = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-            at.signed_duration_since(now).to_std().unwrap_or_default()
-        }
-    };
-    Some(asked.min(AFTER_MAX))
+    Some(egress::retry_after(headers, Some(now.into()))?.min(AFTER_MAX))
 }
 
 /// The wait before a row is tried again that failed so many times.

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, StatusCode};
 use queue::executors::CompletesBy;
 use serde_json::Value;
@@ -68,7 +68,7 @@ pub(crate) fn verdict(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     );
-    match retry_after(headers, now) {
+    match egress::retry_after(headers, Some(now.into())) {
         // What calls itself an error counts as an attempt.
         Some(delay) if busy && !says_error(headers) => Verdict::PutOff {
             delay: delay.clamp(ASKED_MIN, ASKED_MAX),
@@ -145,16 +145,6 @@ fn shown(text: &str) -> String {
         return text.to_owned();
     }
     format!("{}…", &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)])
-}
-
-/// `Retry-After` in seconds or as a date; what is over is now.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(secs) = text.parse::<u64>() {
-        return Some(Duration::from_secs(secs));
-    }
-    let at = DateTime::parse_from_rfc2822(text).ok()?;
-    Some((at.to_utc() - now).to_std().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod cluster;
 mod documents;
 mod guard;
 mod place;
+mod retry;
 mod settings;
 mod tenant;
 
@@ -20,6 +21,7 @@ pub use cluster::ClusterEgress;
 pub use documents::{DocumentError, Documents};
 pub use guard::{AllowList, AllowListError, Denied, Guard, Reserved, reserved};
 pub use place::PlaceError;
+pub use retry::retry_after;
 pub use settings::{EgressSettings, EgressSettingsError};
 pub use tenant::{Lookup, SystemLookup, TenantEgress, denied};
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use egress::{BodyError, Denied, Integration, TenantEgress, read_capped};
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -145,9 +145,8 @@ pub async fn refs(
     };
     let status = response.status();
     if !status.is_success() {
-        let after = response.headers().get(header::RETRY_AFTER);
-        let secs = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        return Err(refusal(url, status, secs.map(Duration::from_secs)));
+        let wait = egress::retry_after(response.headers(), None);
+        return Err(refusal(url, status, wait));
     }
     let body = read_capped(response, ANSWER_BYTES_MAX).await?;
     advertisement::refs(&body).map_err(|why| RefsError::NotGit { url, why })

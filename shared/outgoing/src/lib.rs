@@ -7,6 +7,6 @@ mod rule;
 mod signature;
 
 pub use message::{BODY_BYTES_MAX, Format, Observed, UnknownFormat};
-pub use retry::{RETRIES, next_attempt, retry_after};
+pub use retry::{RETRIES, next_attempt};
 pub use rule::{Wanted, WrongRule};
 pub use signature::{Secret, SecretError, headers};

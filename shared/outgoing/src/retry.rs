@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
@@ -35,17 +33,6 @@ pub fn next_attempt(attempt: u32, asked: Option<Duration>, spread: u8) -> Option
     Some(usual.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX)))
 }
 
-/// What a `Retry-After` asks for: seconds, or an instant.
-#[must_use]
-pub fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(secs) = value.parse() {
-        return Some(Duration::from_secs(secs));
-    }
-    let at = DateTime::parse_from_rfc2822(value).ok()?;
-    Some((at.with_timezone(&Utc) - now).to_std().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,18 +56,5 @@ mod tests {
         assert_eq!(ask(120), Some(Duration::from_secs(120)));
         assert_eq!(ask(u64::MAX), Some(RETRY_AFTER_MAX));
         assert!(next_attempt(2, None, 255) > next_attempt(2, None, 0));
-    }
-
-    #[test]
-    fn both_forms_of_retry_after_are_read() {
-        let now = DateTime::from_timestamp(1_700_000_000, 0).expect("an instant");
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        let at = retry_after("Tue, 14 Nov 2023 22:14:20 GMT", now);
-        assert_eq!(at, Some(Duration::from_secs(60)));
-        assert_eq!(
-            retry_after("Tue, 14 Nov 2000 22:14:20 GMT", now),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(retry_after("soon", now), None);
     }
 }

@@ -265,8 +265,7 @@ impl<'a> Registry<'a> {
         if status.is_success() {
             return Ok(());
         }
-        let after = text(&answer.headers, header::RETRY_AFTER);
-        let wait = after.and_then(|after| after.trim().parse().ok());
+        let wait = egress::retry_after(&answer.headers, None);
         let host = self.host();
         let code = status.as_u16();
         let problem = match status {
@@ -282,10 +281,7 @@ impl<'a> Registry<'a> {
             }
             _ => format!("{host} answered {code} when asked for {what}"),
         };
-        Err(Failure {
-            problem,
-            wait: wait.map(Duration::from_secs),
-        })
+        Err(Failure { problem, wait })
     }
 
     /// One call, and once more with what the registry wants to be shown.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use egress::{ClusterEgress, read_capped};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::Rng as _;
@@ -199,7 +199,10 @@ impl Callback {
             Ok(response) => response,
             Err(error) => return Ok(Err(away(&error))),
         };
-        let (status, after) = (response.status(), retry_after(response.headers()));
+        let (status, after) = (
+            response.status(),
+            egress::retry_after(response.headers(), None),
+        );
         let body = match read_capped(response, ANSWER_BYTES_MAX).await {
             Ok(body) => body,
             Err(egress::BodyError::Broken(error)) => return Ok(Err(away(&error))),
@@ -253,7 +256,10 @@ impl Callback {
             Ok(response) => response,
             Err(error) => return Ok(Err(away(&error))),
         };
-        let (status, after) = (response.status(), retry_after(response.headers()));
+        let (status, after) = (
+            response.status(),
+            egress::retry_after(response.headers(), None),
+        );
         if status != StatusCode::OK {
             let body = read_capped(response, ANSWER_BYTES_MAX)
                 .await
@@ -397,9 +403,4 @@ fn is_passing(status: StatusCode) -> bool {
                 | StatusCode::TOO_EARLY
                 | StatusCode::UNAUTHORIZED
         )
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let secs = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(secs))
 }
