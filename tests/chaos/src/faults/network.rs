@@ -42,8 +42,8 @@ pub async fn connections_die_silently(setup: &Setup) -> Seen {
     vec![("all jobs done", recovered)]
 }
 
-/// Fault 10: the listening connection dies and notifications are lost. (A server whose queue of notifications is full refuses
-/// them, which takes 8 GiB of them: nobody sees more of it than that none arrives.)
+/// Fault 10: the listening connection dies and notifications are lost. (That the server's queue of them is full, which takes
+/// 8 GiB, is not tried: who sends one then fails at the commit.)
 ///
 /// # Panics
 /// When a job waits for longer than the poll, or a cancel for longer than a heartbeat.
