@@ -11,14 +11,17 @@
 //! | `stale` | 409 | too late: the job is somebody else's, or ended in another way |
 //! | `unknown` | 404 | the tenant has no such job |
 //!
-//! Without a token it is 401, and with neither header a health check. While the database is away the request is held for
+//! Without a token it is 401, who says too much is told to wait (429), and with neither header it is a health check. While the database is away the request is held for
 //! [`TRY_FOR`], then 503: saying it again is always safe.
 //!
 //! Runners of ours, which do what takes longer than a request, speak at the paths beside it ([`run`]).
 
+mod pace;
+mod room;
 mod run;
 mod told;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -36,6 +39,8 @@ use queue::executors::Heard;
 use serde::Serialize;
 use store::CallbackToken;
 
+use crate::pace::Pace;
+use crate::room::Rooms;
 use crate::told::{BadTold, Told};
 
 /// The function.
@@ -48,9 +53,14 @@ pub const FUNCTION: Function = Function {
         // What runs leave behind is kept there.
         env.require("BLOBS_URL")?;
         let runs = run::routes(keys.clone());
+        let calls = Arc::new(Calls {
+            keys,
+            pace: Pace::default(),
+            rooms: Rooms::default(),
+        });
         let handler = move |State(ctx): State<Ctx>, request: Request<Body>| {
-            let keys = keys.clone();
-            async move { answer(&ctx, &keys, request).await }
+            let calls = Arc::clone(&calls);
+            async move { answer(&ctx, &calls, request).await }
         };
         Ok(Router::new()
             .route("/callback", post(handler))
@@ -59,10 +69,19 @@ pub const FUNCTION: Function = Function {
     },
 };
 
+/// What all callbacks share.
+struct Calls {
+    keys: Keys,
+    pace: Pace,
+    rooms: Rooms,
+}
+
 /// How large a body may be, in bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long a request is held while the database does not answer.
 const TRY_FOR: Duration = Duration::from_secs(10);
+/// When who says too much may say more, in seconds.
+const TOO_OFTEN_SECS: HeaderValue = HeaderValue::from_static("1");
 /// When to come again after that, in seconds.
 const COME_AGAIN_SECS: HeaderValue = HeaderValue::from_static("2");
 
@@ -77,6 +96,8 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 enum Refusal {
     #[error("{0}")]
     Unauthorized(&'static str),
+    #[error("this call says too much at once; say it again in a while")]
+    TooOften,
     #[error(transparent)]
     Body(#[from] BodyError),
     #[error("{0}")]
@@ -101,7 +122,7 @@ struct Answer {
     cancel: bool,
 }
 
-async fn answer(ctx: &Ctx, keys: &Keys, request: Request<Body>) -> Response {
+async fn answer(ctx: &Ctx, calls: &Calls, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     if ![JOB_ID, WORKER_ID, CALL_ID]
         .iter()
@@ -113,7 +134,7 @@ async fn answer(ctx: &Ctx, keys: &Keys, request: Request<Body>) -> Response {
         )
             .into_response();
     }
-    match taken(ctx, keys, &parts.headers, body).await {
+    match taken(ctx, calls, &parts.headers, body).await {
         Ok(response) => response,
         Err(refusal) => refused(&refusal),
     }
@@ -121,27 +142,30 @@ async fn answer(ctx: &Ctx, keys: &Keys, request: Request<Body>) -> Response {
 
 async fn taken(
     ctx: &Ctx,
-    keys: &Keys,
+    calls: &Calls,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let token = verified(ctx, keys, headers)?;
+    let token = verified(ctx, &calls.keys, headers)?;
     if let Some(database_id) = headers.get(DATABASE_ID)
         && database_id.as_bytes() != token.tenant.uuid().to_string().as_bytes()
     {
         // As for a job that the named tenant does not have.
         return Ok(said(token.job.0, Heard::Unknown));
     }
-    let body = host::read_body(body, BODY_BYTES_MAX).await?;
-    let told = Told::read(headers, &body).map_err(Refusal::Bad)?;
     let hold = Hold {
         job: token.job,
         epoch: token.epoch,
     };
+    if !calls.pace.may(hold, ctx.now()) {
+        return Err(Refusal::TooOften);
+    }
+    let body = host::read_body(body, BODY_BYTES_MAX).await?;
+    let told = Told::read(headers, &body).map_err(Refusal::Bad)?;
+    let log = calls.rooms.kept(hold, told.log);
     // Asked again the same thing counts once, so that nobody needs to know whether an answer was lost.
     let hearing = database::answered_within(TRY_FOR, || {
-        ctx.queue()
-            .callback(token.tenant, hold, &told.said, &told.log)
+        ctx.queue().callback(token.tenant, hold, &told.said, &log)
     });
     let heard = hearing.await.map_err(|why| match why {
         Unanswered::Away => Refusal::Away,
@@ -221,6 +245,7 @@ fn said(job: i64, heard: Heard) -> Response {
 fn refused(refusal: &Refusal) -> Response {
     let status = match refusal {
         Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        Refusal::TooOften => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Body(BodyError::Broken) => StatusCode::BAD_REQUEST,
         Refusal::Bad(BadTold::NotJson) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -234,8 +259,13 @@ fn refused(refusal: &Refusal) -> Response {
     );
     let body = serde_json::json!({ "error": refusal.to_string() });
     let mut response = (status, axum::Json(body)).into_response();
-    if matches!(refusal, Refusal::Away) {
-        response.headers_mut().insert(RETRY_AFTER, COME_AGAIN_SECS);
+    let again = match refusal {
+        Refusal::Away => Some(COME_AGAIN_SECS),
+        Refusal::TooOften => Some(TOO_OFTEN_SECS),
+        _ => None,
+    };
+    if let Some(again) = again {
+        response.headers_mut().insert(RETRY_AFTER, again);
     }
     response
 }

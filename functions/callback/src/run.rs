@@ -15,7 +15,6 @@
 //! limit, 503 while the database or the store of artifacts is away. What was not answered 2xx may be said again.
 
 mod files;
-mod pace;
 mod refusal;
 
 use std::sync::Arc;
@@ -39,8 +38,8 @@ use serde::de::DeserializeOwned;
 use store::run_spec_slot;
 use zeroize::Zeroizing;
 
-use self::pace::Pace;
 use self::refusal::RunRefusal;
+use crate::pace::Pace;
 use crate::{TRY_FOR, WORKER_ID, said, verified};
 
 /// How large news may be, in bytes of JSON: twice the lines of a batch, as escapes are longer than what they stand for.

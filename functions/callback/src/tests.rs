@@ -477,6 +477,44 @@ async fn lines_keep_their_order_and_repeats_are_dropped() {
 }
 
 #[tokio::test]
+async fn a_function_that_never_stops_talking_fills_nothing_and_may_still_end() {
+    let world = world().await;
+    let hold = world.waiting().await;
+    let line = "a".repeat(16 * 1024);
+    // About 1 MiB each.
+    for n in 0..20 {
+        let said = json!({"status": "progress", "log": vec![&line; 60], "log_from": n * 60 + 1});
+        assert_eq!(world.outcome(hold, &said).await, pair(200, "applied"));
+    }
+    let kept: (i64, i64, i64) = sqlx::query_as(
+        "select count(*), sum(length(line))::bigint, count(*) filter (where line like '%is not kept%')
+         from switchyard.job_logs where job_id = $1",
+    )
+    .bind(hold.job.0)
+    .fetch_one(&world.rows)
+    .await
+    .expect("numbers");
+    assert!(
+        kept.0 > 1000 && kept.1 <= 16 << 20 && kept.2 == 1,
+        "{kept:?}"
+    );
+    // Nor does it take the place of others by how often it talks.
+    let progress = json!({"status": "progress"});
+    let at_once = join_all((0..600).map(|_| world.says(hold, &progress))).await;
+    let slowed = at_once.iter().filter(|(status, _)| *status == 429).count();
+    assert!(slowed > 0, "it is told to wait");
+    let other = world.waiting().await;
+    let success = json!({"status": "success"});
+    assert_eq!(world.outcome(other, &success).await, pair(200, "applied"));
+    let mut end = world.outcome(hold, &success).await;
+    while end.0 == 429 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        end = world.outcome(hold, &success).await;
+    }
+    assert_eq!(end, pair(200, "applied"));
+}
+
+#[tokio::test]
 async fn a_function_learns_that_its_job_was_cancelled_and_may_confirm_it() {
     let world = world().await;
     let hold = world.waiting().await;

@@ -24,6 +24,8 @@ const FUNCTION_STATUS: HeaderName = HeaderName::from_static("x-function-status")
 const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Log lines in one callback.
 const LINES_MAX: usize = 1000;
+/// The number of a line, at most: what every reader of JSON can hold.
+const NUMBER_MAX: i64 = 1 << 53;
 /// How much of an error is kept, in bytes.
 const ERROR_BYTES_MAX: usize = 8 * 1024;
 /// How large a progress may be, in bytes of JSON.
@@ -50,7 +52,7 @@ pub(crate) enum BadTold {
     Unreadable(String),
     #[error("there are {0} log lines; send at most {LINES_MAX} at a time")]
     TooManyLines(usize),
-    #[error("lines are numbered from 1: log_from is {0}")]
+    #[error("lines are numbered from 1 to {NUMBER_MAX}: log_from is {0}")]
     BadNumber(i64),
     #[error("the progress is larger than {PROGRESS_BYTES_MAX} bytes")]
     LargeProgress,
@@ -202,7 +204,7 @@ fn text(value: Value) -> Option<String> {
 
 fn log(log: Option<Log>, first: Option<i64>) -> Result<ToldLines, BadTold> {
     if let Some(first) = first
-        && first < 1
+        && !(1..=NUMBER_MAX).contains(&first)
     {
         return Err(BadTold::BadNumber(first));
     }
@@ -343,10 +345,13 @@ mod tests {
         assert_eq!(read(&[], &many), Err(BadTold::TooManyLines(LINES_MAX + 1)));
         let large = json!({"status": "progress", "progress": {"message": "x".repeat(5000)}});
         assert_eq!(read(&[], &large.to_string()), Err(BadTold::LargeProgress));
-        assert_eq!(
-            read(&[], r#"{"status":"progress","log":"a","log_from":0}"#),
-            Err(BadTold::BadNumber(0))
-        );
+        for number in [0, -1, i64::MAX, i64::MIN] {
+            let body = json!({"status": "progress", "log": "a", "log_from": number});
+            assert_eq!(
+                read(&[], &body.to_string()),
+                Err(BadTold::BadNumber(number))
+            );
+        }
         let long = json!({"log": "\0".repeat(20_000)}).to_string();
         let told = read(&[], &long).expect("it is understood");
         assert!(told.log.lines[0].len() <= 17_000, "it fits its column");

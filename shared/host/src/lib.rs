@@ -46,7 +46,7 @@ pub use env::{Env, SettingsError};
 pub use function::{Background, Function, Kind, Mounted, Routes, Telling};
 pub use job::{Job, Outcome, TaskError};
 pub use keys::Keys;
-pub use log::JobLog;
+pub use log::{JobLog, LogRoom};
 pub use metrics::Metrics;
 pub use open_files::raise_open_files;
 pub use process::{EXIT_SETTINGS, main};

@@ -75,19 +75,37 @@ fn cut(line: &str) -> String {
 }
 
 /// How much more of an attempt's output is kept.
-struct Room {
+#[derive(Debug)]
+pub struct LogRoom {
     bytes: usize,
 }
 
-impl Room {
-    const fn new() -> Self {
+impl Default for LogRoom {
+    fn default() -> Self {
         Self {
             bytes: KEPT_BYTES_MAX,
         }
     }
+}
+
+impl LogRoom {
+    /// What stands for all that is not kept.
+    #[must_use]
+    pub fn mark() -> String {
+        format!(
+            "… [what follows is not kept: the output is longer than {} MiB]",
+            KEPT_BYTES_MAX / (1024 * 1024)
+        )
+    }
+
+    /// Whether no more is kept.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.bytes == 0
+    }
 
     /// The text if it is kept; in its place, once, that there was more.
-    fn take(&mut self, text: String) -> Option<String> {
+    pub fn take(&mut self, text: String) -> Option<String> {
         if self.bytes == 0 {
             return None;
         }
@@ -98,10 +116,7 @@ impl Room {
             }
             Some(0) | None => {
                 self.bytes = 0;
-                Some(format!(
-                    "… [what follows is not kept: the output is longer than {} MiB]",
-                    KEPT_BYTES_MAX / (1024 * 1024)
-                ))
+                Some(Self::mark())
             }
         }
     }
@@ -109,12 +124,12 @@ impl Room {
 
 async fn write(queue: Queue, hold: Hold, mut waiting: mpsc::Receiver<Entry>) {
     let mut seq = 0;
-    let mut room = Room::new();
+    let mut room = LogRoom::default();
     let mut entries = Vec::new();
     while waiting.recv_many(&mut entries, BATCH_MAX).await > 0 {
         let flushed =
             |entries: &[Entry]| entries.iter().any(|entry| matches!(entry, Entry::Flush(_)));
-        if !flushed(&entries) && room.bytes > 0 {
+        if !flushed(&entries) && !room.is_over() {
             // More lines usually follow at once: one statement serves them all.
             tokio::time::sleep(BATCH_WAIT).await;
             while entries.len() < BATCH_MAX
@@ -187,7 +202,7 @@ mod tests {
 
     #[test]
     fn of_endless_output_the_beginning_is_kept_and_that_there_was_more() {
-        let mut room = Room::new();
+        let mut room = LogRoom::default();
         let line = "a".repeat(LINE_BYTES_MAX);
         let kept: Vec<String> = (0..100_000)
             .filter_map(|_| room.take(line.clone()))

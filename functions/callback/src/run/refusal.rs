@@ -100,6 +100,7 @@ impl From<Refusal> for RunRefusal {
         match refusal {
             Refusal::Unauthorized(why) => Self::Unauthorized(why),
             Refusal::Body(error) => error.into(),
+            Refusal::TooOften => Self::TooOften,
             Refusal::Bad(bad) => Self::NotJson(bad.to_string()),
             Refusal::Away => Self::DatabaseAway,
             Refusal::Internal => Self::Internal,

@@ -1,4 +1,4 @@
-//! How often one run may send news: a runner that went wild does not take the place of the others.
+//! How often one call of a function, or one run, may say something: who went wild does not take the place of the others.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,17 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use queue::Hold;
 
-/// News of one run in a second, in the long run; more than its log can take.
+/// What one may say in a second, in the long run; more than its log can take.
 const PER_SEC: f64 = 200.0;
 /// At once, after a pause.
 const AT_ONCE: f64 = 400.0;
-/// Runs that are remembered; those that were quiet for a while are forgotten first.
-const RUNS_MAX: usize = 10_000;
+/// Those that are remembered; who was quiet for a while is forgotten first.
+const HOLDS_MAX: usize = 10_000;
 
-/// When runs sent news lately.
+/// Who said something lately.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    runs: Mutex<HashMap<(i64, i64), Bucket>>,
+    holds: Mutex<HashMap<(i64, i64), Bucket>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,16 +33,16 @@ impl Bucket {
 }
 
 impl Pace {
-    /// Whether a run may send news now; that it does is remembered.
+    /// Whether they may say something now; that they do is remembered.
     pub(crate) fn may(&self, hold: Hold, now: DateTime<Utc>) -> bool {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if runs.len() >= RUNS_MAX {
-            runs.retain(|_, bucket| bucket.filled(now) < AT_ONCE);
-            if runs.len() >= RUNS_MAX {
-                runs.clear();
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        if holds.len() >= HOLDS_MAX {
+            holds.retain(|_, bucket| bucket.filled(now) < AT_ONCE);
+            if holds.len() >= HOLDS_MAX {
+                holds.clear();
             }
         }
-        let bucket = runs.entry((hold.job.0, hold.epoch)).or_insert(Bucket {
+        let bucket = holds.entry((hold.job.0, hold.epoch)).or_insert(Bucket {
             left: AT_ONCE,
             at: now,
         });
@@ -64,18 +64,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_sends_without_end_is_slowed_down_and_no_other() {
+    fn who_talks_without_end_is_slowed_down_and_nobody_else() {
         let pace = Pace::default();
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-        let run = |job| Hold {
+        let hold = |job| Hold {
             job: JobId(job),
             epoch: 1,
         };
-        let sent = (0..1_000).filter(|_| pace.may(run(1), now)).count();
+        let sent = (0..1_000).filter(|_| pace.may(hold(1), now)).count();
         assert_eq!(sent, 400);
-        assert!(pace.may(run(2), now));
+        assert!(pace.may(hold(2), now));
         let later = now + TimeDelta::milliseconds(100);
-        let sent = (0..1_000).filter(|_| pace.may(run(1), later)).count();
+        let sent = (0..1_000).filter(|_| pace.may(hold(1), later)).count();
         assert_eq!(sent, 20);
     }
 }
