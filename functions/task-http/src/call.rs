@@ -102,7 +102,8 @@ pub(crate) async fn run(
     )
     .map_err(TaskError::fail)?;
     let name = target.name();
-    let pass = match caller.circuits.admit(&name, Instant::now()) {
+    let circuit = target.circuit(job.tenant);
+    let pass = match caller.circuits.admit(&circuit, Instant::now()) {
         Admission::Go(pass) => pass,
         Admission::Open { left } => return Ok(put_off_until(&ctx, &name, hold, left)),
         Admission::Tried { wait } => {

@@ -1,5 +1,6 @@
 //! Which URL is called for a job, and whose it is.
 
+use model::TenantId;
 use queue::executors::{CompletesBy, Executor, Place};
 use url::Url;
 
@@ -93,6 +94,16 @@ impl Target {
                     openfaas: false,
                 })
             }
+        }
+    }
+
+    /// What its circuit goes by. One that a tenant gave is the tenant's own: by what they ask of it, or of whom they take for
+    /// it, tenants could keep each other's calls from it.
+    pub(crate) fn circuit(&self, tenant: TenantId) -> String {
+        let name = self.name();
+        match self.whose {
+            Whose::Operator => name,
+            Whose::Tenant => format!("{name} of {}", tenant.uuid()),
         }
     }
 
@@ -231,6 +242,30 @@ mod tests {
         assert_eq!(
             (target.url.as_str(), target.whose),
             ("http://hook.internal/", Whose::Operator)
+        );
+    }
+
+    #[test]
+    fn a_circuit_is_everybodys_or_the_tenants_own() {
+        let tenants: [TenantId; 2] = [1, 2].map(|id| uuid::Uuid::from_u128(id).into());
+        let circuits = |url: Option<&str>, tenant_url: Option<&str>| {
+            let place = Place {
+                url: url.map(str::to_owned),
+                ..place("hook", Executor::Http)
+            };
+            tenants.map(|tenant| {
+                Target::of(&place, tenant_url, CompletesBy::Response, &places())
+                    .expect("it has a URL")
+                    .circuit(tenant)
+            })
+        };
+        let url = Some("https://fn.example.test/hook?token=1");
+        let [one, other] = circuits(url, None);
+        assert_eq!((one.as_str(), &one), ("fn.example.test/hook", &other));
+        let [mine, theirs] = circuits(None, url);
+        assert!(
+            mine != theirs && ![&mine, &theirs].contains(&&one),
+            "{mine} {theirs}"
         );
     }
 
