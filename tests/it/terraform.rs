@@ -24,6 +24,11 @@ variable "password" {
   type      = string
   sensitive = true
 }
+variable "phrase" {
+  type      = string
+  default   = ""
+  sensitive = true
+}
 variable "wait" {
   type    = string
   default = "0"
@@ -81,7 +86,7 @@ impl World {
 
     fn payload(&self, action: &str, variables: &Value) -> Value {
         let watched = self.it.folder().join("watched");
-        let mut all = json!({"watched": watched, "password": SECRET});
+        let mut all = json!({"watched": watched, "password": SECRET, "phrase": SECRET});
         for (name, value) in variables.as_object().expect("an object") {
             all[name] = value.clone();
         }
@@ -268,6 +273,14 @@ async fn a_plan_is_approved_applied_watched_for_drift_and_destroyed() {
     let report = world.report(job).await;
     assert_eq!(report["plan"]["changes"]["add"], 2, "{report}");
     assert!(!report.to_string().contains(SECRET), "{report}");
+    // Of the variables that it was given, those are shown that are not marked.
+    let (_, shown) = world.api(Method::GET, &format!("/jobs/{job}"), None).await;
+    let watched = world.it.folder().join("watched");
+    assert_eq!(
+        shown["payload"]["variables"],
+        json!({"watched": watched, "password": "***", "phrase": "***"})
+    );
+    assert!(!shown.to_string().contains(SECRET), "{shown}");
     let other = "0".repeat(64);
     assert_eq!(
         world.decide(job, "approve", &other).await,

@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderValue};
 use model::{Role, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::pages::ROWS_MAX;
+use serde_json::Value;
+use store::pages::{BindingShown, ROWS_MAX};
 use store::people::{self, Membership, Session, Token};
 
 use crate::problem::Problem;
@@ -149,6 +150,22 @@ impl Asked {
     /// Whether who asks may see what only admins may.
     pub(crate) fn is_admin(&self) -> bool {
         self.role == Role::Admin
+    }
+
+    /// The payload that a schedule or a binding gives to jobs of a task, as who asks may see it: who writes it sees it whole.
+    pub(crate) fn payload(&self, task: &str, payload: Value) -> Value {
+        if self.is_admin() {
+            payload
+        } else {
+            runs::masked(task, payload, &[])
+        }
+    }
+
+    /// The same for what a binding gives.
+    pub(crate) fn hide(&self, binding: &mut BindingShown) {
+        if let (Some(task), Some(payload)) = (&binding.task, binding.payload.take()) {
+            binding.payload = Some(self.payload(task, payload));
+        }
     }
 
     /// A parameter as one of our words.

@@ -164,8 +164,9 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Shown> 
     asked.nothing_more()?;
     let id: BindingId = named(&id)?;
     let mut tx = asked.begin().await?;
-    let found = shown(&mut tx, id, Vec::new()).await?;
+    let mut found = shown(&mut tx, id, Vec::new()).await?;
     tx.commit().await?;
+    asked.hide(&mut found.binding);
     answer(found)
 }
 

@@ -274,7 +274,7 @@ pub(crate) async fn try_out(
         None => stored.into_iter().map(stored_event).collect(),
     };
     // What takes long takes it from nobody else.
-    let would = tokio::task::spawn_blocking(move || {
+    let mut would = tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
         let mut would = Would {
             tried: Vec::new(),
@@ -300,6 +300,12 @@ pub(crate) async fn try_out(
     })
     .await
     .map_err(Problem::internal)?;
+    let decisions = would.tried.iter_mut().flat_map(|it| &mut it.decisions);
+    for decision in decisions {
+        if let Decision::Matched { start, .. } = decision {
+            start.payload = asked.payload(&start.task, start.payload.take());
+        }
+    }
     answer(would)
 }
 

@@ -72,9 +72,10 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
     let found = pages::job(&mut tx, id).await?;
     let reasons = reasons::own_reasons(&mut tx, &[id]).await?.pop();
     let events = pages::job_events(&mut tx, id).await?;
+    let plain = pages::plain_variables(&mut tx, id).await?;
     tx.commit().await?;
     let mut job = found.ok_or(Problem::NotFound)?;
-    job.payload = runs::masked(&job.job.task, job.payload);
+    job.payload = runs::masked(&job.job.task, job.payload, &plain);
     answer(Job {
         job,
         reasons: reasons.map(|(_, reasons)| reasons).unwrap_or_default(),

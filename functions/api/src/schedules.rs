@@ -108,8 +108,9 @@ pub(crate) struct Shown {
     schedule: Schedule,
 }
 
-impl From<Schedule> for Shown {
-    fn from(mut schedule: Schedule) -> Self {
+impl Shown {
+    fn of(asked: &Asked, mut schedule: Schedule) -> Self {
+        schedule.payload = asked.payload(&schedule.task, schedule.payload);
         let mut info = schedule.schedule_info.take();
         let mut part = |name: &str| {
             let found = info.get_mut(name).map(Value::take);
@@ -143,7 +144,7 @@ pub(crate) async fn list(mut asked: Asked) -> Answer<Piece<Shown>> {
     let mut tx = asked.begin().await?;
     let rows = schedules::list(&mut tx, before, limit).await?;
     tx.commit().await?;
-    let rows = rows.into_iter().map(Shown::from).collect();
+    let rows = rows.into_iter().map(|row| Shown::of(&asked, row)).collect();
     answer(asked.list(rows, limit, |row| row.schedule.id.to_string())?)
 }
 
@@ -159,7 +160,7 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Detail>
     let rule = Rule::parse(&found.schedule_info, found.time_zone.as_deref());
     let shortest = rule.ok().and_then(|rule| rule.shortest_interval(now));
     answer(Detail {
-        shown: found.into(),
+        shown: Shown::of(&asked, found),
         shortest_interval_secs: shortest.map(|time| time.num_seconds()),
         ticks,
     })
@@ -177,7 +178,7 @@ pub(crate) async fn declare(
     let id = done(&declaration, declared)?;
     let found = schedules::find(&mut tx, id).await?;
     tx.commit().await?;
-    let shown = Shown::from(found.ok_or(Problem::NotFound)?);
+    let shown = Shown::of(&asked, found.ok_or(Problem::NotFound)?);
     let place = [(LOCATION, format!("/schedules/{id}"))];
     Ok((StatusCode::CREATED, place, answer(shown)?))
 }
@@ -196,7 +197,7 @@ pub(crate) async fn change(
     done(&declaration, changed.ok_or(Problem::NotFound)?)?;
     let found = schedules::find(&mut tx, id).await?;
     tx.commit().await?;
-    answer(found.ok_or(Problem::NotFound)?.into())
+    answer(Shown::of(&asked, found.ok_or(Problem::NotFound)?))
 }
 
 pub(crate) async fn remove(Path(id): Path<String>, asked: Asked) -> Result<StatusCode, Problem> {
@@ -235,7 +236,7 @@ pub(crate) async fn pause(
     let paused = schedules::pause(&mut tx, id, by, pause.why.as_deref()).await?;
     let found = schedules::find(&mut tx, id).await?.filter(|_| paused);
     tx.commit().await?;
-    answer(found.ok_or(Problem::NotFound)?.into())
+    answer(Shown::of(&asked, found.ok_or(Problem::NotFound)?))
 }
 
 pub(crate) async fn resume(Path(id): Path<String>, asked: Asked) -> Answer<Shown> {
@@ -250,7 +251,7 @@ pub(crate) async fn resume(Path(id): Path<String>, asked: Asked) -> Answer<Shown
     let resumed = schedules::resume(&mut tx, id, &plan).await?;
     let found = schedules::find(&mut tx, id).await?.filter(|_| resumed);
     tx.commit().await?;
-    answer(found.ok_or(Problem::NotFound)?.into())
+    answer(Shown::of(&asked, found.ok_or(Problem::NotFound)?))
 }
 
 /// A job that was added.

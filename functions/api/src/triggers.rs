@@ -152,8 +152,11 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Shown> 
     asked.nothing_more()?;
     let id: TriggerId = named(&id)?;
     let mut tx = asked.begin().await?;
-    let found = shown(&mut tx, id).await?;
+    let mut found = shown(&mut tx, id).await?;
     tx.commit().await?;
+    for binding in &mut found.trigger.bindings {
+        asked.hide(binding);
+    }
     answer(found)
 }
 

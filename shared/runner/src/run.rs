@@ -317,6 +317,7 @@ impl Run<'_> {
         let shared = Shared {
             folder,
             place: &place,
+            files: &self.spec.files,
             environment: &environment,
             secrets: &secrets,
             journal: self.journal,

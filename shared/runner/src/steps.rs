@@ -10,9 +10,10 @@ use exec::{Ended, PIECES_MAX, Piece, Place, Program as Local, Reading, Redactor,
 use futures::future::BoxFuture;
 use model::LogStream;
 use model::run::{
-    LOG_LINE_BYTES_MAX, NetlabApi, Output, Program, REPORT_BYTES_MAX, RunReport, SshProgram, Step,
-    StopLadder,
+    FileContent, LOG_LINE_BYTES_MAX, NetlabApi, Output, Program, REPORT_BYTES_MAX, RunFile,
+    RunReport, SshProgram, Step, StopLadder,
 };
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -97,6 +98,7 @@ pub struct Elsewhere<'a> {
 pub(crate) struct Shared<'a> {
     pub(crate) folder: &'a Folder,
     pub(crate) place: &'a Place,
+    pub(crate) files: &'a [RunFile],
     pub(crate) environment: &'a BTreeMap<String, String>,
     /// Values of secrets by their names.
     pub(crate) secrets: &'a BTreeMap<&'a str, &'a str>,
@@ -163,7 +165,7 @@ impl Shared<'_> {
                 )
             })?;
             let (masked, changes) = terraform::masked_plan(plan)?;
-            secrets = terraform::sensitive_values(plan)?;
+            secrets = terraform::sensitive_values(plan, &self.variables(step)?)?;
             report.plan = Some(redactor.value(serde_json::to_value(masked)?));
             report.changes = changes;
         }
@@ -172,6 +174,19 @@ impl Shared<'_> {
             last_word,
             secrets,
         })
+    }
+
+    /// The variables that terraform is given in a step's folder.
+    fn variables(&self, step: &Step) -> anyhow::Result<Map<String, Value>> {
+        let path = Path::new(&step.folder).join(terraform::VARIABLES_FILE);
+        let given = self.files.iter().find(|file| Path::new(&file.path) == path);
+        match given.map(|file| &file.content) {
+            Some(FileContent::Text(text)) => serde_json::from_str(text)
+                .context("the variables that terraform is given are no JSON"),
+            Some(FileContent::Artifact { .. } | FileContent::Archive { .. }) | None => {
+                Ok(Map::new())
+            }
+        }
     }
 
     async fn program(

@@ -52,14 +52,20 @@ pub fn kind(task: &str) -> Option<&'static Kind> {
 
 const KINDS: &[Kind] = &[clabernetes::KIND, netlab::KIND, terraform::KIND];
 
-/// A job's payload as people see it: without those values of a run's environment that must not be seen.
+/// A job's payload as people see it: without those values of a run's environment and variables that must not be seen. `plain` are
+/// the variables of which terraform said that anybody may see them: before it has said so nobody knows.
 #[must_use]
-pub fn masked(task: &str, mut payload: Value) -> Value {
-    if kind(task).is_some()
-        && let Some(Value::Object(environment)) = payload.get_mut("environment")
-    {
-        for (name, value) in environment {
-            if is_secret_name(name) {
+pub fn masked(task: &str, mut payload: Value, plain: &[String]) -> Value {
+    if kind(task).is_none() {
+        return payload;
+    }
+    for field in ["environment", "variables"] {
+        let Some(Value::Object(values)) = payload.get_mut(field) else {
+            continue;
+        };
+        for (name, value) in values {
+            let unknown = field == "variables" && !plain.contains(name);
+            if unknown || is_secret_name(name) {
                 *value = "***".into();
             }
         }
@@ -146,15 +152,30 @@ mod tests {
     #[test]
     fn what_must_not_be_seen_of_an_environment_is_masked_where_a_payload_is_shown() {
         let payload = serde_json::json!({"state": "x", "environment": {"AWS_REGION": "r", "AWS_SECRET_ACCESS_KEY": "s3cret"}});
-        let shown = masked(terraform::TASK, payload.clone());
+        let shown = masked(terraform::TASK, payload.clone(), &[]);
         assert_eq!(
             shown["environment"],
             serde_json::json!({"AWS_REGION": "r", "AWS_SECRET_ACCESS_KEY": "***"})
         );
         assert_eq!(shown["state"], "x");
         // What other tasks understand by it is theirs to say.
-        assert_eq!(masked("task-unheard-of", payload.clone()), payload);
-        assert_eq!(masked(terraform::TASK, Value::Null), Value::Null);
+        assert_eq!(masked("task-unheard-of", payload.clone(), &[]), payload);
+        assert_eq!(masked(terraform::TASK, Value::Null, &[]), Value::Null);
+    }
+
+    #[test]
+    fn variables_are_shown_when_terraform_said_that_they_may_be() {
+        let payload = serde_json::json!({"variables": {"cidr": "10.0.0.0/24", "pin": {"a": 1}, "db_password": "x"}});
+        let shown = |plain: &[&str]| {
+            let plain: Vec<String> = plain.iter().map(|name| (*name).to_owned()).collect();
+            masked(terraform::TASK, payload.clone(), &plain)["variables"].take()
+        };
+        let hidden = serde_json::json!({"cidr": "***", "pin": "***", "db_password": "***"});
+        assert_eq!(shown(&[]), hidden);
+        assert_eq!(
+            shown(&["cidr", "db_password"]),
+            serde_json::json!({"cidr": "10.0.0.0/24", "pin": "***", "db_password": "***"})
+        );
     }
 
     #[test]

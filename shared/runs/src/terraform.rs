@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::environment::shown;
 use crate::workspace::{InWorkspace, properties};
-use crate::{Files, Kind, Refused, check_environment, check_files, read};
+use crate::{Files, Kind, Refused, check_environment, check_files, is_secret_name, read};
 
 /// The task.
 pub const TASK: &str = "task-terraform";
 
-/// The file that variables are given in. Terraform reads it by its name, after all others.
-pub const VARIABLES_FILE: &str = "switchyard.auto.tfvars.json";
+pub use ::terraform::VARIABLES_FILE;
+
 /// The file that says where the state is, where the configuration does not.
 pub const BACKEND_FILE: &str = "switchyard_backend_override.tf";
 
@@ -174,6 +174,10 @@ impl Payload {
         if self.untrusted {
             if !self.environment.is_empty() {
                 refused.add("environment", "what is untrusted gets none");
+            }
+            for name in self.variables.keys().filter(|name| is_secret_name(name)) {
+                let problem = "by its name it is a secret, and what is untrusted gets none";
+                refused.add(format!("variables.{}", shown(name)), problem);
             }
             if !matches!(self.action, Action::Plan | Action::Drift) {
                 refused.add("action", "what is untrusted only plans");
@@ -498,6 +502,13 @@ mod tests {
                 payload["environment"] = json!({"A": "b"});
             }),
             "environment"
+        );
+        assert_eq!(
+            field(|payload| {
+                payload["untrusted"] = json!(true);
+                payload["variables"]["db_password"] = json!("x");
+            }),
+            "variables.db_password"
         );
     }
 

@@ -25,6 +25,9 @@ pub use state::{
 };
 pub use ui::Ui;
 
+/// The file that variables are given in. Terraform reads it by its name, after all others.
+pub const VARIABLES_FILE: &str = "switchyard.auto.tfvars.json";
+
 /// Why something of terraform's cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::difference::{Attribute, Differences, Shown, Side, path, shown};
 use crate::report::Changes;
@@ -20,6 +20,8 @@ const _: () = assert!(
     MASKED_BYTES_MAX + crate::REPORT_BUDGET_BYTES + 32 * 1024 <= model::run::REPORT_BYTES_MAX
 );
 const TEXT_BYTES_MAX: usize = 512;
+/// How many names of variables are told at most, in bytes.
+const VARIABLES_BYTES_MAX: usize = 16 * 1024;
 /// What is shown of outputs and drift at most, in bytes of JSON.
 const OUTPUTS_BYTES_MAX: usize = 64 * 1024;
 const DRIFT_BYTES_MAX: usize = 64 * 1024;
@@ -49,6 +51,10 @@ pub struct MaskedPlan {
     /// Outputs that did not fit.
     #[serde(default)]
     pub outputs_left_out: usize,
+    /// Variables of the root module whose values anybody may see: declared, not marked as sensitive, and not ephemeral. What is not
+    /// named here is not known to be of that kind.
+    #[serde(default)]
+    pub plain_variables: Vec<String>,
     /// Whether everything was planned; terraform may put off a part.
     pub complete: bool,
 }
@@ -294,6 +300,23 @@ impl Plan {
         secrets
     }
 
+    /// Names of variables with values that may be seen. Of an ephemeral one a plan has no value.
+    fn plain_variables(&self) -> Vec<String> {
+        let mut left = VARIABLES_BYTES_MAX;
+        let mut plain = Vec::new();
+        for (name, declared) in &self.configuration.root_module.variables {
+            if declared.sensitive || !self.variables.contains_key(name) {
+                continue;
+            }
+            match left.checked_sub(name.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            plain.push(name.clone());
+        }
+        plain
+    }
+
     fn changes(&self) -> Changes {
         let mut changes = Changes::default();
         for Changed { change, .. } in &self.resource_changes {
@@ -328,6 +351,7 @@ pub fn masked_plan(json: &[u8]) -> Result<(MaskedPlan, bool), Error> {
             .as_deref()
             .map(|version| cut(version, TEXT_BYTES_MAX)),
         changes: plan.changes(),
+        plain_variables: plan.plain_variables(),
         complete: plan.complete.unwrap_or(true),
         ..MaskedPlan::default()
     };
@@ -350,13 +374,22 @@ pub fn masked_plan(json: &[u8]) -> Result<(MaskedPlan, bool), Error> {
     Ok((masked, plan.has_changes()))
 }
 
-/// The values that a plan marks as sensitive, so that whoever applies it can keep them out of what the apply says: terraform
-/// quotes them, for example, in the error of a provisioner's command.
+/// The values that a plan marks as sensitive, and those of the `given` variables that are ephemeral, which a plan does not have: so
+/// that whoever applies it can keep them out of what the apply says. Terraform quotes them, for example, in the error of a
+/// provisioner's command.
 ///
 /// # Errors
 /// As [`masked_plan`].
-pub fn sensitive_values(json: &[u8]) -> Result<Vec<String>, Error> {
-    Ok(Plan::read(json)?.secrets().into_values())
+pub fn sensitive_values(json: &[u8], given: &Map<String, Value>) -> Result<Vec<String>, Error> {
+    let plan = Plan::read(json)?;
+    let mut secrets = plan.secrets();
+    for (name, value) in given {
+        let is_declared = plan.configuration.root_module.variables.contains_key(name);
+        if is_declared && !plan.variables.contains_key(name) {
+            secrets.note_all(value);
+        }
+    }
+    Ok(secrets.into_values())
 }
 
 fn output_change(change: &Change, secrets: &Secrets) -> OutputChange {

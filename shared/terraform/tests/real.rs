@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use terraform::{
     Changes, Report, ResourceState, Shown, State, StateHead, Ui, difference, masked_plan,
     sensitive_values,
@@ -60,7 +60,7 @@ fn an_apply_is_followed_to_its_outputs() {
     assert_eq!(server.output.as_deref(), Some("done 1"));
     assert_eq!(
         report.outputs["servers"].value,
-        Some(serde_json::json!(["hello-0", "hello-1"]))
+        Some(json!(["hello-0", "hello-1"]))
     );
     assert!(report.outputs["password"].sensitive && report.outputs["password"].value.is_none());
     assert!(log.contains("Apply complete! Resources: 4 added, 0 changed, 0 destroyed."));
@@ -147,12 +147,12 @@ fn a_report_of_many_resources_and_errors_is_bounded_and_counts_the_rest() {
     let mut ui = Ui::default();
     for n in 0..12_000 {
         let address = format!("module.{}.x[{n}]", "long".repeat(20));
-        let line = serde_json::json!({"@message": "m", "type": "apply_start",
+        let line = json!({"@message": "m", "type": "apply_start",
             "hook": {"resource": {"addr": address}, "action": "create"}});
         ui.feed(&line.to_string());
     }
     for n in 0..100 {
-        let line = serde_json::json!({"@message": "m", "type": "diagnostic", "diagnostic":
+        let line = json!({"@message": "m", "type": "diagnostic", "diagnostic":
             {"severity": "error", "summary": format!("{n}"), "detail": "\u{1}".repeat(100_000)}});
         ui.feed(&line.to_string());
     }
@@ -160,13 +160,11 @@ fn a_report_of_many_resources_and_errors_is_bounded_and_counts_the_rest() {
         .map(|n| {
             (
                 format!("o{n}"),
-                serde_json::json!({"sensitive": false, "value": "v".repeat(3_000)}),
+                json!({"sensitive": false, "value": "v".repeat(3_000)}),
             )
         })
         .collect();
-    ui.feed(
-        &serde_json::json!({"@message": "m", "type": "outputs", "outputs": outputs}).to_string(),
-    );
+    ui.feed(&json!({"@message": "m", "type": "outputs", "outputs": outputs}).to_string());
     let report = ui.report();
     assert!(report.to_string().len() <= terraform::REPORT_BUDGET_BYTES);
     let report: Report = serde_json::from_value(report).unwrap();
@@ -185,8 +183,22 @@ fn a_plan_is_masked_also_where_terraform_forgets_to() {
         assert!(changes);
         assert!(!serde_json::to_string(&masked).unwrap().contains(SECRET));
     }
-    let values = sensitive_values(fixture("plan.json").as_bytes()).unwrap();
+    let values = sensitive_values(fixture("plan.json").as_bytes(), &Map::new()).unwrap();
     assert_eq!(values, [SECRET]);
+}
+
+#[test]
+fn a_variable_is_plain_when_it_is_neither_sensitive_nor_ephemeral() {
+    let mut plan: Value = serde_json::from_str(&fixture("plan.json")).unwrap();
+    // Of an ephemeral variable a plan has no more than that it is declared.
+    plan["configuration"]["root_module"]["variables"]["session"] = json!({});
+    let plan = plan.to_string();
+    let (masked, _) = masked_plan(plan.as_bytes()).unwrap();
+    assert_eq!(masked.plain_variables, ["broken", "greeting", "marker"]);
+    let given =
+        json!({"greeting": "hello", "session": "for one night only", "unheard_of": "nobody's"});
+    let values = sensitive_values(plan.as_bytes(), given.as_object().unwrap()).unwrap();
+    assert_eq!(values, [SECRET, "for one night only"]);
 }
 
 #[test]

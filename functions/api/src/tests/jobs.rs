@@ -242,3 +242,52 @@ async fn secrets_of_a_runs_environment_are_shown_to_nobody() {
     );
     assert!(!shown.to_string().contains("s3cret"), "{shown}");
 }
+
+#[tokio::test]
+async fn variables_are_shown_when_the_jobs_plan_says_that_anybody_may_see_them() {
+    let it = served().await;
+    it.be("operator").await;
+    let payload = json!({
+        "action": "plan", "state": "net", "source": {"inline": {"files": {"main.tf": ""}}},
+        "variables": {"cidr": "10.0.0.0/24", "pin": "s3cret", "db_password": "s3cret"},
+    });
+    let wanted = json!({"task": "task-terraform", "payload": payload});
+    let made = it.must(201, http::Method::POST, "/jobs", wanted).await;
+    let path = format!("/jobs/{}", made["job"]);
+    let variables = async || {
+        let mut shown = it.must(200, http::Method::GET, &path, Value::Null).await;
+        shown["payload"]["variables"].take()
+    };
+    assert_eq!(
+        variables().await,
+        json!({"cidr": "***", "pin": "***", "db_password": "***"})
+    );
+    for (epoch, said) in [
+        (
+            1,
+            json!({"plan": {"plain_variables": ["cidr", "pin", "db_password"]}}),
+        ),
+        (
+            2,
+            json!({"plan": {"plain_variables": ["cidr", "db_password"]}}),
+        ),
+        (3, json!({"changes": false})),
+    ] {
+        sqlx::query(
+            "insert into switchyard.runs
+                 (database_id, job_id, epoch, phase, launcher, spec, lease, until, retry, log_seq, report)
+             select database_id, id, $2, 'plan', 'local', '', '30 seconds', now(), false, 0, $3
+             from switchyard.jobs where id = $1",
+        )
+        .bind(made["job"].as_i64())
+        .bind(epoch)
+        .bind(said)
+        .execute(&it.rows)
+        .await
+        .expect("a run");
+    }
+    assert_eq!(
+        variables().await,
+        json!({"cidr": "10.0.0.0/24", "pin": "***", "db_password": "***"})
+    );
+}

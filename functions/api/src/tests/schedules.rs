@@ -185,6 +185,37 @@ async fn a_schedule_is_declared_read_changed_paused_resumed_run_and_removed() {
 }
 
 #[tokio::test]
+async fn what_a_schedule_gives_to_runs_is_seen_whole_by_who_writes_it_alone() {
+    let it = served().await;
+    it.promote("acme", "admin").await;
+    let me = bearer(&it.acme.token);
+    let mut wanted = nightly();
+    wanted["task"] = json!("task-terraform");
+    wanted["payload"] = json!({
+        "action": "drift", "state": "net", "source": {"workspace": "infra"},
+        "variables": {"pin": "s3cret"}, "environment": {"REGION": "eu", "API_TOKEN": "s3cret"},
+    });
+    let (status, place, declared) = it
+        .sent_by(&me, Method::POST, "/schedules", Some(wanted.clone()))
+        .await;
+    assert_eq!(
+        (status, &declared["payload"]),
+        (StatusCode::CREATED, &wanted["payload"])
+    );
+    let place = place.expect("where it is");
+    for role in ["operator", "viewer"] {
+        it.promote("acme", role).await;
+        let (_, _, shown) = it.sent_by(&me, Method::GET, &place, None).await;
+        assert_eq!(shown["payload"]["state"], "net", "{shown}");
+        assert_eq!(shown["payload"]["environment"]["REGION"], "eu", "{shown}");
+        let (_, _, listed) = it.sent_by(&me, Method::GET, "/schedules", None).await;
+        for answer in [shown, listed] {
+            assert!(!answer.to_string().contains("s3cret"), "{role}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_declaration_is_refused_with_what_is_wrong_and_where() {
     let it = served().await;
     it.promote("acme", "admin").await;

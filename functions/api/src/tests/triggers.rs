@@ -470,6 +470,50 @@ async fn a_dry_run_says_what_would_have_fired_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_binding_gives_to_runs_is_seen_whole_by_who_writes_it_alone() {
+    let it = served().await;
+    it.trigger_role("admin").await;
+    let mut wanted = inline();
+    wanted["bindings"] = json!([{"task": "task-terraform", "payload": {
+        "action": "plan", "state": "net", "source": {"workspace": "infra"},
+        "variables": {"pin": "s3cret"}, "environment": {"API_TOKEN": "s3cret"},
+    }}]);
+    let (status, made) = it.trigger_post("/triggers", wanted.clone()).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let trigger = format!("/triggers/{}", made["id"].as_str().expect("an id"));
+    let binding = made["bindings"][0]["id"].as_str().expect("an id");
+    let binding = format!("/bindings/{binding}");
+    let pushed = json!({"event": {
+        "type": "dev.switchyard.git.pushed.v1",
+        "data": {
+            "vendor": "gitea", "repository": {"path": "team/site"}, "ref_name": "refs/heads/main", "branch": "main",
+            "before": null, "after": "a".repeat(40), "changed_paths": {"are": "unknown", "reason": "none"},
+        },
+    }});
+    let (_, whole) = it.get(&it.acme.token, &binding).await;
+    assert_eq!(whole["payload"], wanted["bindings"][0]["payload"]);
+    for role in ["operator", "viewer"] {
+        it.trigger_role(role).await;
+        let tried = it
+            .trigger_post(&format!("{trigger}/dry-runs"), pushed.clone())
+            .await;
+        assert_eq!(tried.1["jobs"], 1, "{tried:?}");
+        for (status, answer) in [
+            it.get(&it.acme.token, &trigger).await,
+            it.get(&it.acme.token, &binding).await,
+            tried,
+        ] {
+            assert_eq!(status, StatusCode::OK);
+            let answer = answer.to_string();
+            assert!(
+                answer.contains("\"pin\":\"***\"") && !answer.contains("s3cret"),
+                "{role}: {answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_schedule_trigger_tells_when_it_fires_and_its_schedule_is_a_part_of_it() {
     let it = served().await;
     it.trigger_role("admin").await;

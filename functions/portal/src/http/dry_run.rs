@@ -18,7 +18,6 @@ use super::problem::Problem;
 use super::rows;
 use super::session::{Posted, Signed};
 use super::triggers::target;
-use crate::i18n::Language;
 use crate::views::dry_run::dry_run;
 use crate::views::model::{DryRunPage, FormFault, TriedEvent, TriedRow};
 
@@ -59,7 +58,7 @@ pub(super) async fn page(
         let repeats = pages::repeated(&mut tx, &ids).await?;
         let tried = stored.iter().map(|with| {
             let told = repeats.get(&with.id).map(String::as_str);
-            tried(signed.visitor.language, &found, with, told)
+            tried(&signed, &found, with, told)
         });
         view.events = Some(tried.collect());
         view.last = last;
@@ -91,8 +90,7 @@ pub(super) async fn paste(
                 delivery: None,
             };
             let told = pages::would_repeat(&mut tx, found.id, &with.ty, &data).await?;
-            let language = signed.visitor.language;
-            view.events = Some(vec![tried(language, &found, &with, told.as_deref())]);
+            view.events = Some(vec![tried(&signed, &found, &with, told.as_deref())]);
         }
         Err(error) => view.wrong.push(FormFault::NoJson {
             place: "data".to_owned(),
@@ -133,11 +131,12 @@ fn map(value: &Value) -> Map<String, Value> {
 
 /// What every binding makes of an event; of one that only repeats what was told before, as dispatch does.
 fn tried(
-    language: Language,
+    signed: &Signed,
     found: &TriggerShown,
     with: &TriedWith,
     repeats: Option<&str>,
 ) -> TriedEvent {
+    let language = signed.visitor.language;
     let trigger = Trigger {
         id: found.id,
         kind: found.kind.clone(),
@@ -193,7 +192,8 @@ fn tried(
             let at = found.bindings.iter().position(|binding| binding.id == id)?;
             let (held, failed, payload) = match decision {
                 Decision::Matched { held, start, .. } => {
-                    (held, None, Some(format!("{:#}", start.payload)))
+                    let payload = signed.payload(&start.task, start.payload);
+                    (held, None, Some(format!("{payload:#}")))
                 }
                 Decision::Unmatched { held, failed, .. } => (held, Some(failed), None),
             };

@@ -91,6 +91,8 @@ pub(super) async fn read(
         return Ok(None);
     };
     let run = runs::read(tx, signed, &found, &events, &row.reasons).await?;
+    let plain = run.plan.as_ref().map(|view| &*view.plan.plain_variables);
+    let payload = ::runs::masked(&found.job.task, found.payload.clone(), plain.unwrap_or(&[]));
     let is_final = row.state.is_final();
     let shown = |value: &Value| {
         let text = format!("{value:#}");
@@ -123,7 +125,7 @@ pub(super) async fn read(
         attempts: attempts(&found, &events, &row.reasons),
         timeline: timeline(language, &found, &events),
         log: Log::default(),
-        payload: shown(&::runs::masked(&found.job.task, found.payload.clone())),
+        payload: shown(&payload),
         result: found.result.as_ref().map(shown),
         cancel_href: (signed.may_operate() && !is_final && row.state != JobState::Cancelling)
             .then(|| format!("/jobs/{id}/cancel")),

@@ -81,9 +81,10 @@ pub(super) async fn read(
     signed: &Signed,
     id: ScheduleId,
 ) -> Result<Option<SchedulePage>, Problem> {
-    let Some(schedule) = schedules::find(tx, id).await? else {
+    let Some(mut schedule) = schedules::find(tx, id).await? else {
         return Ok(None);
     };
+    schedule.payload = signed.payload(&schedule.task, schedule.payload);
     let ticks = schedules::ticks(tx, id, None, TICKS).await?;
     // Read again rather than as it was recorded: for its words in the reader's language.
     let problem = Rule::parse(&schedule.schedule_info, schedule.time_zone.as_deref()).err();

@@ -539,3 +539,28 @@ echo; printf '{"type":"outputs","outputs":{"password":{"sensitive":true,"value":
     let report = world.end().report.terraform.unwrap();
     assert_eq!(report["planned"]["add"], json!(1), "{report}");
 }
+
+#[tokio::test]
+async fn what_a_plan_calls_secret_is_kept_out_of_what_comes_after_it() {
+    let plan = json!({
+        "format_version": "1.2",
+        "variables": {"cidr": {"value": "10.9.8.0/24"}, "pin": {"value": "sensitive-one"}},
+        "configuration": {"root_module": {"variables": {"cidr": {}, "pin": {"sensitive": true}, "session": {}}}},
+    });
+    let given = json!({"cidr": "10.9.8.0/24", "pin": "sensitive-one", "session": "ephemeral-one"});
+    let show = format!("echo '{plan}'");
+    let say = "echo 10.9.8.0/24 sensitive-one ephemeral-one";
+    let spec = with(spec(&[("show", &show), ("apply", say)]), |spec| {
+        spec["steps"][0]["output"] = json!("terraform_plan");
+        for step in 0..2 {
+            spec["steps"][step]["folder"] = json!("config");
+        }
+        let file = format!("config/{}", terraform::VARIABLES_FILE);
+        spec["files"] = json!([{"path": file, "content": {"text": given.to_string()}}]);
+    });
+    let world = World::new(spec).await;
+    assert_eq!(world.run().await, 0);
+    assert_eq!(world.texts(), ["10.9.8.0/24 *** ***"]);
+    let plan = world.end().report.plan.unwrap();
+    assert_eq!(plan["plain_variables"], json!(["cidr"]), "{plan}");
+}

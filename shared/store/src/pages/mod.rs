@@ -32,7 +32,7 @@ pub use logs::{
     log_place_before,
 };
 pub use overview::{Overview, overview};
-pub use runs::{Run, RunStep, latest_runs, runs};
+pub use runs::{Run, RunStep, latest_runs, plain_variables, runs};
 pub use search::{DeliverySearch, FoundDeliveries, find_deliveries};
 pub use triggers::{
     BindingShown, BoundWorkload, TriedWith, TriggerListed, TriggerShown, repeated, tried_with,

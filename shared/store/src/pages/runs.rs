@@ -82,6 +82,30 @@ pub async fn latest_runs(
     Ok(ids.into_iter().map(JobId).collect())
 }
 
+/// The variables of a job of terraform that anybody may see: those of which its newest plan says so.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn plain_variables(tx: &mut TenantTx, job: JobId) -> Result<Vec<String>, sqlx::Error> {
+    let said = sqlx::query_scalar!(
+        r#"
+        select report -> 'plan' -> 'plain_variables' as "said!"
+        from switchyard.runs
+        where database_id = switchyard.current_tenant() and job_id = $1
+          and jsonb_typeof(report -> 'plan' -> 'plain_variables') = 'array'
+        order by epoch desc
+        limit 1
+        "#,
+        job.0
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let names = said.map(serde_json::from_value).transpose();
+    Ok(names
+        .map_err(|error| sqlx::Error::Decode(error.into()))?
+        .unwrap_or_default())
+}
+
 /// The runs of a job, newest first.
 ///
 /// # Errors

@@ -243,8 +243,14 @@ async fn a_stop_is_seen_in_its_stages() {
     let asked = it.post(&olga, &format!("/jobs/{job}/cancel")).await;
     assert_eq!(asked.status(), StatusCode::SEE_OTHER);
     stream.until("Not heard yet").await;
+    let in_russian = async |stage: &str| {
+        let (_, page) = it.get(Some(&olga), &format!("/jobs/{job}?lang=ru")).await;
+        assert!(page.contains(stage), "{stage}: {page}");
+    };
+    in_russian("Ещё не услышана").await;
     it.tell(hold, RunNews::default()).await;
     stream.until("Not applied yet").await;
+    in_russian("Ещё не выполнена").await;
     let over = RunOver {
         end: RunEnd::Cancelled,
         reason: None,
@@ -254,6 +260,7 @@ async fn a_stop_is_seen_in_its_stages() {
     heard.expect("an end");
     stream.until("Applied: nothing of it runs any more").await;
     stream.until("event: finished").await;
+    in_russian("Выполнена: ничего больше не работает").await;
 }
 
 fn fields(pairs: &[(&str, &str)]) -> String {
@@ -482,4 +489,48 @@ async fn an_admin_makes_a_version_of_a_state_count() {
             .await
             .expect("a state");
     assert_eq!(current, Some(1));
+}
+
+#[tokio::test]
+async fn what_runs_are_given_is_seen_whole_by_who_writes_it_alone() {
+    let it = served().await;
+    let payload = json!({
+        "action": "plan", "state": "net", "source": {"workspace": "infra"},
+        "variables": {"pin": "s3cret"}, "environment": {"API_TOKEN": "s3cret"},
+    });
+    let ada = it.sign_in("acme", "Ada", Role::Admin).await;
+    let vera = it.sign_in("acme", "Vera", Role::Viewer).await;
+    let schedule = fields(&[
+        ("do", "save"),
+        ("name", "nightly"),
+        ("task", "task-terraform"),
+        ("rule_as", "fields"),
+        ("rule", "0 3 * * *"),
+        ("missed", "all"),
+        ("payload", &payload.to_string()),
+    ]);
+    let saved = it.submit(&ada, "/schedules", &schedule).await;
+    assert_eq!(saved.status(), StatusCode::SEE_OTHER);
+    let schedule = saved.headers()["location"].to_str().expect("text");
+    let trigger = it.own_trigger().await;
+    sqlx::query(
+        "update switchyard.bindings set workload_id = null, overrides = '{}', task = 'task-terraform', payload = $2, filter = '{}'
+         where trigger_id = (select id from switchyard.triggers where database_id = $1 and name = 'pushes')",
+    )
+    .bind(it.acme.tenant.uuid())
+    .bind(&payload)
+    .execute(&it.rows)
+    .await
+    .expect("bindings");
+    let dry_run = format!("/triggers/{trigger}/dry-run?last=5");
+    for path in [schedule, &dry_run] {
+        let (_, page) = it.get(Some(&ada), path).await;
+        assert!(page.contains("s3cret"), "{path}: {page}");
+        let (status, page) = it.get(Some(&vera), path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(
+            page.contains("***") && !page.contains("s3cret"),
+            "{path}: {page}"
+        );
+    }
 }
