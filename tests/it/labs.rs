@@ -11,7 +11,7 @@ use store::Keyring;
 use store::credentials::{self, CredentialKind, NewCredential};
 use store::workspaces::{self, Saved, WantedWorkspace};
 use tempfile::TempDir;
-use testkit::{GitBehaviour, GitOrigin, GitServer, Sshd, TestDb};
+use testkit::{GitBehaviour, GitOrigin, GitServer, NetlabApi, Sshd, TestDb};
 use uuid::Uuid;
 
 use crate::harness::{Process, turn, until};
@@ -170,23 +170,47 @@ impl World {
     }
 
     async fn host(&self, sshd: &Sshd) -> Uuid {
+        self.credential(NewCredential {
+            name: "lab host",
+            kind: CredentialKind::Ssh,
+            host: &sshd.address().to_string(),
+            username: sshd.user(),
+            config: json!({"host_keys": [sshd.host_key()]}),
+            secret: &sshd.key().to_owned().into(),
+        })
+        .await
+    }
+
+    async fn api_host(&self, api: &NetlabApi) -> Uuid {
+        self.credential(NewCredential {
+            name: "lab API",
+            kind: CredentialKind::NetlabApi,
+            host: &format!("localhost:{}", api.address().port()),
+            username: NetlabApi::USER,
+            config: json!({"folder": api.folder()}),
+            secret: &NetlabApi::PASSWORD.to_owned().into(),
+        })
+        .await
+    }
+
+    async fn credential(&self, new: NewCredential<'_>) -> Uuid {
         let mut tx = self
             .tenants
             .begin(self.tenant)
             .await
             .expect("a transaction");
-        let host = sshd.address().to_string();
-        let new = NewCredential {
-            name: "lab host",
-            kind: CredentialKind::Ssh,
-            host: &host,
-            username: sshd.user(),
-            config: json!({"host_keys": [sshd.host_key()]}),
-            secret: &sshd.key().to_owned().into(),
-        };
         let made = credentials::create(&mut tx, self.tenant, &self.keyring, "Ann", new).await;
         tx.commit().await.expect("a commit");
         made.expect("an answer").expect("a credential")
+    }
+
+    async fn cancel(&self, job: JobId) {
+        sqlx::query("select switchyard.cancel_job($1, $2, 'Ann')")
+            .bind(self.tenant.uuid())
+            .bind(job.0)
+            .execute(&self.rows)
+            .await
+            .expect("it can be asked to stop");
     }
 }
 
@@ -408,12 +432,7 @@ async fn a_host_is_asked_for_its_labs_and_a_cancel_reaches_it() {
         .fetch_one(&world.rows)
         .await
         .expect("the job waits");
-        sqlx::query("select switchyard.cancel_job($1, $2, 'Ann')")
-            .bind(world.tenant.uuid())
-            .bind(job.0)
-            .execute(&world.rows)
-            .await
-            .expect("it can be asked to stop");
+        world.cancel(job).await;
         let asked = std::time::Instant::now();
         let (state, reason) = world.ended(job).await;
         assert_eq!(state, "cancelled", "{action}: {reason}");
@@ -438,18 +457,106 @@ async fn a_host_is_asked_for_its_labs_and_a_cancel_reaches_it() {
     std::fs::remove_dir_all(home.join(there)).expect("the lab was put there");
 }
 
+/// A ring of routers, whose files take netlab a while.
+fn ring(count: usize) -> String {
+    let nodes: Vec<String> = (1..=count).map(|node| format!("r{node}")).collect();
+    let links: Vec<String> = (1..=count)
+        .map(|node| format!("r{node}-r{}", node % count + 1))
+        .collect();
+    format!(
+        "provider: clab\ndefaults.device: frr\nmodule: [ospf]\nnodes: [{}]\nlinks: [{}]\n",
+        nodes.join(", "),
+        links.join(", ")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_netlabs_own_api_does_what_it_can_and_says_what_it_cannot() {
+    let Some(api) = NetlabApi::start() else {
+        return;
+    };
+    let _turn = turn().await;
+    api.lab("triangle", TRIANGLE);
+    api.lab("wrong", "nodes: [r1]\nlinks: [r1-r9]\n");
+    api.lab("ring", &ring(16));
+    let allowed = format!("localhost:{}", api.address().port());
+    let world = World::trusting(&allowed, &api.certificate_file()).await;
+    let host = world.api_host(&api).await;
+    let add = async |action: &str, lab: &str| {
+        let payload = json!({"action": action, "lab": lab, "host": host});
+        world.add(&payload).await
+    };
+
+    let made = add("create", "triangle").await;
+    world.succeeds(made).await;
+    let said = world.lines(made).await.join("\n");
+    assert!(
+        said.contains("Created provider configuration file: clab.yml"),
+        "{said}"
+    );
+    assert!(api.folder().join("triangle/clab.yml").exists());
+    assert!(!said.contains(NetlabApi::PASSWORD), "{said}");
+
+    let status = add("status", "triangle").await;
+    world.succeeds(status).await;
+    let said = world.lines(status).await.join("\n");
+    assert!(said.contains("No netlab-managed labs"), "{said}");
+
+    let (state, reason) = world.ended(add("create", "wrong").await).await;
+    assert!(
+        state == "dead" && reason.contains("netlab gave up"),
+        "{state}: {reason}"
+    );
+
+    let payload = json!({
+        "action": "up", "lab": "triangle", "host": host, "source": {"files": {"topology.yml": TRIANGLE}},
+    });
+    let (state, reason) = world.ended(world.add(&payload).await).await;
+    assert!(
+        state == "dead" && reason.contains("takes no files"),
+        "{state}: {reason}"
+    );
+
+    // It cannot be stopped, and is not said to have been.
+    let long = add("create", "ring").await;
+    until("netlab to take it", WITHIN, async || {
+        let said = world.lines(long).await;
+        said.iter()
+            .any(|line| line.contains("netlab's API took it"))
+            .then_some(())
+    })
+    .await;
+    world.cancel(long).await;
+    let (state, reason) = world.ended(long).await;
+    let said = world.lines(long).await.join("\n");
+    assert_eq!(state, "succeeded", "{reason}: {said}");
+    assert!(said.contains("cannot stop what it has begun"), "{said}");
+    assert!(api.folder().join("ring/clab.yml").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_not_public_needs_the_operators_word() {
     let Some(sshd) = Sshd::start() else { return };
     let _turn = turn().await;
     let world = World::new("").await;
-    let host = world.host(&sshd).await;
-    let job = world
-        .add(&json!({"action": "status", "lab": "triangle", "host": host}))
+    let api = world
+        .credential(NewCredential {
+            name: "lab API",
+            kind: CredentialKind::NetlabApi,
+            host: "localhost:8090",
+            username: "labs",
+            config: json!({"folder": "/srv/labs"}),
+            secret: &"a password".to_owned().into(),
+        })
         .await;
-    let (state, reason) = world.ended(job).await;
-    assert!(
-        state == "dead" && reason.contains("egress denied"),
-        "{reason}"
-    );
+    for host in [world.host(&sshd).await, api] {
+        let job = world
+            .add(&json!({"action": "status", "lab": "triangle", "host": host}))
+            .await;
+        let (state, reason) = world.ended(job).await;
+        assert!(
+            state == "dead" && reason.contains("egress denied"),
+            "{reason}"
+        );
+    }
 }
