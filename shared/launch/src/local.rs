@@ -144,11 +144,7 @@ impl Local {
 
     /// What the marks of all runs of a job begin with, also of another installation's on this machine told apart.
     fn mark_of_job(&self, id: RunId) -> String {
-        let path = self.data.as_os_str().as_encoded_bytes();
-        // FNV-1a.
-        let hash = path.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-        });
+        let hash = exec::fnv1a(self.data.as_os_str().as_encoded_bytes());
         format!("{hash:08x}-{}-", id.job.0)
     }
 

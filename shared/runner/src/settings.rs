@@ -149,11 +149,8 @@ fn own_user(name: &str) -> u32 {
     if !known {
         return NOBODY;
     }
-    // FNV-1a: the same user for the same name, and rarely the same for two.
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    USERS.start + hash % (USERS.end - USERS.start)
+    // The same user for the same name, and rarely the same for two.
+    USERS.start + exec::fnv1a(name.as_bytes()) % (USERS.end - USERS.start)
 }
 
 #[cfg(test)]
