@@ -241,7 +241,7 @@ async fn a_run_is_told_of_when_its_job_failed_was_deleted_or_cannot_start() {
             .core("pods")
             .delete("run-22-1-abc", &Default::default())
             .await
-            .ok();
+            .unwrap();
     };
     let told = tokio::time::timeout(Duration::from_secs(60), async {
         tokio::join!(all, removed).0
