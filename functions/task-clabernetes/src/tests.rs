@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use cluster_testkit::{Crds, Server};
 use database::{Connect, SystemDb};
-use host::{Env, Resources};
+use host::{Clock, Env, Resources};
 use kube::api::{
     Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
 };
@@ -59,6 +59,11 @@ async fn registry() -> Https {
 
 /// Nothing where what third parties publish is not on this machine.
 async fn world() -> Option<World> {
+    world_at(Clock::Machine).await
+}
+
+/// The same, with a function that has another clock than the database.
+async fn world_at(clock: Clock) -> Option<World> {
     let server = Server::start(Crds::of_labs()?).await;
     let registry = registry().await;
     let origin = GitOrigin::new().expect("a repository");
@@ -87,7 +92,7 @@ async fn world() -> Option<World> {
             format!("{},localhost:{}", registry.authority(), git.port()),
         )
         .with("EGRESS_CA_FILE", path(roots.path()));
-    let resources = Resources::new().expect("an HTTP client");
+    let resources = Resources::new().expect("an HTTP client").with_clock(clock);
     let mounted = FUNCTION.mount(&env, &resources).expect("good settings");
     let system = SystemDb::new(&Connect {
         url: db.owner_url().into(),
@@ -333,6 +338,42 @@ async fn a_lab_that_will_not_come_up_fails_at_once() {
     let (state, reason, _) = world.row(job).await;
     assert_eq!(state, JobState::Dead);
     assert!(reason.expect("a reason").contains("no node has room"));
+}
+
+#[tokio::test]
+async fn a_lab_is_waited_for_by_the_databases_clock_and_then_left_as_it_is() {
+    let behind = chrono::DateTime::from_timestamp(1_000_000_000, 0).expect("a time");
+    let Some(world) = world_at(Clock::Fixed(behind)).await else {
+        return;
+    };
+    let job = world.add(&world.deploy("frr:1")).await;
+    world.wake().await;
+    let deploying = json!({"topologyReady": false, "topologyState": "deploying", "nodeCount": 2, "readyNodeCount": 1});
+    world.status(deploying).await;
+    world.wake().await;
+    assert_eq!(world.row(job).await.0, JobState::Queued, "it has its time");
+    // As if it had been applied a while ago, which only the database's clock can tell.
+    let then: chrono::DateTime<chrono::Utc> =
+        sqlx::query_scalar("select now() - interval '16 minutes'")
+            .fetch_one(&world.rows)
+            .await
+            .expect("the time");
+    let by = format!("{job}@{}", then.to_rfc3339());
+    let patch = json!({"metadata": {"annotations": {"switchyard.dev/deploy": by}}});
+    world
+        .topologies()
+        .patch("pair", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .expect("the lab is there");
+    world.wake().await;
+    let (state, reason, _) = world.row(job).await;
+    let reason = reason.expect("a reason");
+    assert_eq!(state, JobState::Dead, "{reason}");
+    assert!(
+        reason.contains("does not run after 900 s") && reason.contains("destroy takes it away"),
+        "{reason}"
+    );
+    assert!(world.topologies().get("pair").await.is_ok());
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ impl Place<'_> {
                 "the lab was taken away while it came up"
             ))),
             LabLook::Deploying(how) => {
-                let waited = (ctx.now() - since).to_std().unwrap_or_default();
+                let waited = (now(ctx).await? - since).to_std().unwrap_or_default();
                 if waited > Duration::from_secs(payload.wait_secs) {
                     return Err(TaskError::fail(anyhow!(
                         "the lab does not run after {} s: {how}; it stays there as it is, destroy takes it away",
@@ -149,7 +149,7 @@ impl Place<'_> {
         let by = format!(
             "{}@{}",
             job.id(),
-            ctx.now().to_rfc3339_opts(SecondsFormat::Secs, true)
+            now(ctx).await?.to_rfc3339_opts(SecondsFormat::Secs, true)
         );
         self.cluster
             .put_lab(self.flavor, &self.namespace, &lab.objects, &by)
@@ -229,6 +229,11 @@ fn again(how: &str) -> Outcome {
         delay: LOOK_AGAIN,
         reason: how.to_owned(),
     }
+}
+
+/// Who looks at a lab may be on another machine than who applied it: both ask the database what time it is.
+async fn now(ctx: &Ctx) -> Result<DateTime<Utc>, TaskError> {
+    ctx.queue().now().await.map_err(TaskError::retry)
 }
 
 /// When this job applied the lab, if it was this job.

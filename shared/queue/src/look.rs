@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use model::JobId;
 
 use crate::Queue;
@@ -111,6 +112,16 @@ impl Queue {
                 })
             })
             .collect()
+    }
+
+    /// The time, by the clock that all share.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn now(&self) -> Result<DateTime<Utc>, sqlx::Error> {
+        sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
+            .fetch_one(&mut *self.db.acquire().await?)
+            .await
     }
 
     /// How long until a job becomes due or a lease ends; zero when one already has, nothing when there is none. By the
