@@ -386,6 +386,52 @@ async fn a_runner_that_died_while_nobody_was_there_is_noticed_by_its_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_recorded_and_not_started_is_begun_again_soon_after_a_restart() {
+    let _turn = turn().await;
+    let tools = tempfile::tempdir().expect("a folder");
+    use std::os::unix::fs::PermissionsExt as _;
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(tools.path(), all.clone()).expect("ours");
+    // The first of them takes Switchyard along before it has said a word.
+    let (once, program) = (tools.path().join("once"), tools.path().join("runner"));
+    let script = format!(
+        "#!/bin/sh\nif mkdir '{}' 2>/dev/null; then kill -9 $PPID; exit 1; fi\nexec '{}' \"$@\"\n",
+        once.display(),
+        Process::program().display()
+    );
+    std::fs::write(&program, script).expect("ours");
+    std::fs::set_permissions(&program, all).expect("ours");
+    let mut world = World::with(&format!(
+        "            - name: RUNNER_PROGRAM\n              value: {}\n",
+        program.display()
+    ))
+    .await;
+    let job = world.add("echo done", json!({"retry": true})).await;
+    until("the first runner", WITHIN, async || {
+        once.exists().then_some(())
+    })
+    .await;
+    world.kill();
+    assert_eq!(world.runs(job).await, ["launching"]);
+    let from = Instant::now();
+    world.start().await;
+    let ended = world.ended(job, WITHIN).await;
+    // The time for the first word is three minutes.
+    assert!(from.elapsed() < WITHIN, "{:?}", from.elapsed());
+    assert_eq!(
+        (ended.state.as_str(), ended.epoch),
+        ("succeeded", 2),
+        "{ended:?}"
+    );
+    assert_eq!(world.runs(job).await, ["lost", "succeeded"]);
+    assert_eq!(
+        world.why(job).await.as_deref(),
+        Some("its runner went away: it is not where it was to be started")
+    );
+    assert_eq!(world.lines(job).await, ["done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_cannot_be_one_says_why_at_once() {
     let _turn = turn().await;
     let world =

@@ -27,12 +27,13 @@ pub const FUNCTION: Function = Function {
     kind: Kind::Task(POLICY),
     routes: |env| {
         let worker = Worker::new(env)?;
-        let stopping = worker.runners.clone();
-        Ok(host::task_with_cancel(
+        let (runners, stopping) = (worker.runners.clone(), worker.runners.clone());
+        let routes = host::task_with_cancel(
             POLICY,
             move |ctx, job| run(ctx, worker.clone(), job),
             move |ctx, what| launch::stop(ctx, stopping.clone(), what),
-        ))
+        );
+        Ok(launch::looking_back(routes, runners))
     },
 };
 

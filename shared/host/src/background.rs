@@ -1,7 +1,5 @@
 //! The frame of a function that works by itself.
 
-use std::sync::Arc;
-
 use axum::Router;
 
 use crate::{Ctx, Routes};
@@ -13,9 +11,5 @@ where
     F: Fn(Ctx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    Routes {
-        router: Router::new(),
-        background: Some(Arc::new(move |ctx| Box::pin(work(ctx)))),
-        telling: None,
-    }
+    Routes::from(Router::new()).beside(work)
 }

@@ -67,6 +67,17 @@ impl Routes {
         self
     }
 
+    /// The same, with work beside the requests, as [`crate::background`] does it.
+    #[must_use]
+    pub fn beside<F, Fut>(mut self, work: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.background = Some(Arc::new(move |ctx| Box::pin(work(ctx))));
+        self
+    }
+
     /// The same, with more routes.
     ///
     /// # Panics

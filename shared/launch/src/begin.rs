@@ -152,7 +152,7 @@ fn watch(ctx: &Ctx, runners: &Runners, id: RunId, handle: Value) {
     }));
 }
 
-async fn lost(ctx: &Ctx, id: RunId, why: &str) {
+pub(crate) async fn lost(ctx: &Ctx, id: RunId, why: &str) {
     let why = format!("its runner went away: {why}");
     let hold = Hold {
         job: id.job,

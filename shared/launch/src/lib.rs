@@ -8,8 +8,10 @@ mod begin;
 mod launcher;
 mod local;
 mod settings;
+mod unstarted;
 
 pub use begin::{Runners, start, stop};
 pub use launcher::{Launch, Launcher, Look, RunId, Stopped};
 pub use local::Local;
 pub use settings::{Settings, Where};
+pub use unstarted::looking_back;

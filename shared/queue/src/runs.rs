@@ -85,6 +85,17 @@ pub struct LastRun {
     pub reason: Option<String>,
 }
 
+/// A run whose runner nobody has heard of yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launching {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which claim of which job.
+    pub hold: Hold,
+    /// By what its runner is found.
+    pub handle: serde_json::Value,
+}
+
 /// A step that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedStep {
@@ -161,6 +172,41 @@ impl Queue {
             Some(row) if row.live => SpecFound::Held(row.spec),
             Some(_) => SpecFound::Over,
         })
+    }
+
+    /// Runs of a task, by one launcher, whose runners nobody has heard of yet: the first 1000.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn launching_runs(
+        &self,
+        task: &str,
+        launcher: &str,
+    ) -> Result<Vec<Launching>, sqlx::Error> {
+        let rows = sqlx::query!(
+            r#"
+            select r.database_id, r.job_id, r.epoch, j.runner as "runner!"
+            from switchyard.runs r
+            join switchyard.jobs j on j.id = r.job_id and j.epoch = r.epoch
+            where r.ended_at is null and r.started_at is null and r.launcher = $2
+              and j.task = $1 and j.waiting = 'runner' and j.state in ('waiting', 'cancelling') and j.runner is not null
+            order by r.job_id
+            limit 1000
+            "#,
+            task,
+            launcher,
+        )
+        .fetch_all(&mut *self.db.acquire().await?)
+        .await?;
+        let launching = rows.into_iter().map(|row| Launching {
+            tenant: row.database_id.into(),
+            hold: Hold {
+                job: JobId(row.job_id),
+                epoch: row.epoch,
+            },
+            handle: row.runner,
+        });
+        Ok(launching.collect())
     }
 
     /// Takes a runner's news, which are a sign of life in any case.
