@@ -510,3 +510,44 @@ async fn an_apply_whose_runner_was_killed_is_not_begun_again() {
     let next = world.add("plan", &json!({})).await;
     world.plan(next).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_is_larger_than_may_be_kept_says_so_and_leaves_nothing() {
+    let _turn = turn().await;
+    if !terraform_is_there() {
+        return;
+    }
+    let world = World::new().await;
+    let quota = async |bytes: Option<i64>| {
+        sqlx::query(
+            "select switchyard.set_artifact_quota(database_id, null, $1, 'an operator') from switchyard.tenants",
+        )
+        .bind(bytes)
+        .execute(world.it.rows())
+        .await
+        .expect("a quota");
+    };
+    quota(Some(1_000)).await;
+    let job = world.add("plan", &json!({})).await;
+    let (state, reason) = world.ended(job, WITHIN).await;
+    assert_eq!(state, "dead", "{reason}");
+    assert!(
+        reason.starts_with("\"plan\" could not be kept: 413 ") && !reason.contains('{'),
+        "{reason}"
+    );
+    let left: i64 = sqlx::query_scalar(
+        "select (select count(*) from switchyard.artifacts) + (select count(*) from switchyard.artifact_uploads)
+             + (select count(*) from switchyard.terraform_states where lock_id is not null)",
+    )
+    .fetch_one(world.it.rows())
+    .await
+    .expect("a number");
+    assert_eq!(
+        left, 0,
+        "nothing of it is kept or on its way, no lock is held"
+    );
+
+    quota(None).await;
+    let job = world.add("plan", &json!({})).await;
+    world.plan(job).await;
+}

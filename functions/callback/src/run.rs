@@ -7,7 +7,7 @@
 //! | `POST /run/news` | 200 up to which line it is known, and whether to stop |
 //! | `GET /run/artifacts/{id}` | 200, 206 the bytes of an artifact that the spec names |
 //! | `PUT /run/artifacts/{name}/parts/{n}` | 204 |
-//! | `GET /run/artifacts/{name}/parts` | 200 the parts that are there |
+//! | `GET /run/artifacts/{name}/parts?bytes=&sealed=` | 200 the parts that are there; 413 where so much would not be taken |
 //! | `POST /run/artifacts/{name}` | 200 its id; 422 when it is not what was announced |
 //! | `POST /run/end` | 200 `applied` or `duplicate` |
 //!

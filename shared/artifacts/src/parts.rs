@@ -74,7 +74,8 @@ impl Artifacts {
         Ok(())
     }
 
-    /// The parts that are there of an artifact that is on its way.
+    /// The parts that are there of an artifact that is on its way. How large it will be, as far as that is known, is refused here
+    /// rather than when most of it was sent.
     ///
     /// # Errors
     /// When it is refused, or the store or the database do not answer.
@@ -83,8 +84,13 @@ impl Artifacts {
         tenant: TenantId,
         hold: Hold,
         name: &ArtifactName,
+        bytes: u64,
+        sealed: bool,
     ) -> Result<Vec<u32>, ArtifactError> {
-        let id = self.stage(tenant, hold, name, 0).await?;
+        if sealed && bytes > SEALED_BYTES_MAX {
+            return Err(ArtifactError::SealedTooLarge);
+        }
+        let id = self.stage(tenant, hold, name, bytes).await?;
         let there: Vec<_> = self.blobs.list(&staged(tenant, id)?).try_collect().await?;
         let mut parts: Vec<u32> = there
             .iter()

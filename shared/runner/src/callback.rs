@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::Rng as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
@@ -65,7 +66,13 @@ impl Answer {
     /// What it says, for people.
     pub(crate) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
-        format!("{} {}", self.status.as_u16(), text.trim())
+        let said = serde_json::from_slice::<Value>(&self.body);
+        let said = said.as_ref().ok().and_then(|said| said["error"].as_str());
+        format!(
+            "{} {}",
+            self.status.as_u16(),
+            said.unwrap_or_else(|| text.trim())
+        )
     }
 }
 

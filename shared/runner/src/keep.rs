@@ -342,7 +342,8 @@ async fn send_parts(
     // An empty file has none: a part has something in it.
     let parts = bytes.div_ceil(ARTIFACT_PART_BYTES as u64);
     let path = format!("run/artifacts/{}/parts", segment(&file.name));
-    let there = callback.get(&path).await?;
+    let asked = format!("{path}?bytes={bytes}&sealed={}", file.pattern.sealed);
+    let there = callback.get(&asked).await?;
     let there = match there.status {
         StatusCode::OK => there.json::<Parts>()?.parts,
         _ => bail!("{}", there.text()),

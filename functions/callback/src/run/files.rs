@@ -7,7 +7,7 @@ use std::time::Duration;
 use artifacts::{Announced, ArtifactError, ArtifactName, Artifacts, Sent};
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use host::Ctx;
@@ -44,6 +44,14 @@ struct Announcement {
     /// Or to the place that its spec gave for it.
     #[serde(default)]
     blob: Option<String>,
+}
+
+/// What is to come, where the runner says so.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Coming {
+    bytes: u64,
+    sealed: bool,
 }
 
 /// Artifacts that are put together at a time. Each holds up to 128 MiB while it is sealed.
@@ -187,12 +195,16 @@ pub(super) async fn parts(
     State(ctx): State<Ctx>,
     Extension(runs): Extension<Arc<Runs>>,
     Path(name): Path<String>,
+    Query(Coming { bytes, sealed }): Query<Coming>,
     request: Request<Body>,
 ) -> Called {
     let caller = runs.caller(&ctx, request.headers())?;
     let name = named(name)?;
     let artifacts = artifacts(&ctx)?;
-    let parts = held(&ctx, || artifacts.parts(caller.tenant, caller.hold, &name)).await?;
+    let parts = held(&ctx, || {
+        artifacts.parts(caller.tenant, caller.hold, &name, bytes, sealed)
+    })
+    .await?;
     Ok(axum::Json(json!({ "parts": parts })).into_response())
 }
 

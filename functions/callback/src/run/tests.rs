@@ -637,6 +637,32 @@ async fn what_is_sealed_cannot_be_read_in_the_store() {
 }
 
 #[tokio::test]
+async fn what_will_be_too_large_is_refused_before_any_of_it_is_sent() {
+    let world = world().await;
+    let run = runner(&world).await;
+    sqlx::query("select switchyard.set_artifact_quota($1, 300000000, 200000000, 'an operator')")
+        .bind(world.tenant.uuid())
+        .execute(&world.rows)
+        .await
+        .expect("a quota");
+    for (asked, status) in [
+        ("", 200),
+        ("?bytes=67108864&sealed=true", 200),
+        ("?bytes=67108865&sealed=true", 413),
+        ("?bytes=67108865&sealed=false", 200),
+        ("?bytes=200000001", 413),
+        ("?bytes=-1", 400),
+    ] {
+        let path = format!("/run/artifacts/{}/parts{asked}", asked.len());
+        let answer = run.call("GET", &path, "").await;
+        assert_eq!(answer.status, status, "{asked}");
+    }
+    // What was said to come takes its room.
+    let path = "/run/artifacts/other/parts?bytes=190000000";
+    assert_eq!(run.call("GET", path, "").await.status, 413);
+}
+
+#[tokio::test]
 async fn a_number_of_parts_that_cannot_be_takes_nobodys_memory() {
     let world = world().await;
     let run = runner(&world).await;
