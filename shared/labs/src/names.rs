@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::problem::Problems;
-use crate::topology::Topology;
+use crate::topology::{Topology, is_outside};
 
 /// What Kubernetes allows for the name of a Service, which `<lab>-<node>` is.
 const LABEL_BYTES_MAX: usize = 63;
@@ -45,6 +45,15 @@ impl Names {
                     ),
                 );
                 continue;
+            }
+            if is_outside(&name) {
+                problems.push(
+                    node.at,
+                    format!(
+                        "{:?} would be called {name} in the cluster, which containerlab takes for what is outside of the lab; rename it",
+                        node.name
+                    ),
+                );
             }
             if let Some(other) = taken.insert(name.clone(), &node.name) {
                 problems.push(

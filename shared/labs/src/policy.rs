@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::problem::Problems;
-use crate::topology::{OUTSIDE, TopologyError};
+use crate::topology::{TopologyError, is_outside, link_type};
 use crate::yaml::{Node, Position, Value, YamlError};
 
 /// What is allowed beyond the lab's own folder and containers. Nothing, unless an operator says so.
@@ -107,7 +107,7 @@ impl Policy {
         for entry in config.entries() {
             let (key, value) = (entry.key.as_str(), &entry.node);
             match key {
-                "exec" if !self.exec && !value.items().is_empty() => {
+                "exec" if !self.exec && !is_nothing(value) => {
                     problems.push(entry.at, format!("`exec` {NO_EXEC}"));
                 }
                 "stages" if !self.exec => self.check_stages(value, problems),
@@ -132,19 +132,26 @@ impl Policy {
                 "extras" => check_extras(value, problems),
                 "network-mode" => {
                     let mode = value.as_text().unwrap_or_default();
-                    if mode == "host" && !self.host_network {
+                    if mode.eq_ignore_ascii_case("host") && !self.host_network {
                         problems.push(value.at, format!("`network-mode: host` {NO_NETWORK}"));
                     }
                 }
                 "kind" => {
-                    let kind = value.as_text().unwrap_or_default();
-                    if HOST_KINDS.contains(&kind) && !self.host_network {
+                    // Containerlab takes kinds for what they are in small letters.
+                    let kind = value.as_text().unwrap_or_default().to_ascii_lowercase();
+                    if HOST_KINDS.contains(&&*kind) && !self.host_network {
                         problems.push(
                             value.at,
                             format!("a node of the kind `{kind}` {NO_NETWORK}"),
                         );
                     }
                 }
+                "credentials" => {
+                    if let Some(file) = value.get("identity-file") {
+                        check_file("identity-file", file, problems);
+                    }
+                }
+                "privileged" if value.value == Value::Bool(false) => {}
                 key if PRIVILEGED.contains(&key) && !self.privileged => {
                     problems.push(
                         entry.at,
@@ -205,17 +212,40 @@ impl Policy {
         if self.host_network {
             return;
         }
+        let text = link_type(link);
         if let Some(kind) = link.get("type")
-            && HOST_LINKS.contains(&kind.as_text().unwrap_or_default())
+            && HOST_LINKS.contains(&&*text)
         {
-            let text = kind.as_text().unwrap_or_default();
             problems.push(kind.at, format!("a link of the type `{text}` {NO_NETWORK}"));
         }
         for end in link.get("endpoints").map_or(&[][..], Node::items) {
             let name = end.as_text().and_then(|text| text.split(':').next());
-            if let Some(name) = name.filter(|name| OUTSIDE.contains(name)) {
+            if let Some(name) = name.filter(|name| is_outside(name)) {
                 problems.push(end.at, format!("a link to `{name}` {NO_NETWORK}"));
             }
+        }
+    }
+
+    /// Looks at what the topology says of the lab as a whole: the files of a certificate authority.
+    pub(crate) fn check_settings(settings: &Node, problems: &mut Problems) {
+        let Some(authority) = settings.get("certificate-authority") else {
+            return;
+        };
+        for key in ["cert", "key"] {
+            if let Some(file) = authority.get(key) {
+                check_file(key, file, problems);
+            }
+        }
+    }
+}
+
+/// Whether a list is empty; what is no list is something.
+fn is_nothing(value: &Node) -> bool {
+    match &value.value {
+        Value::Null => true,
+        Value::List(items) => items.is_empty(),
+        Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) | Value::Map(_) => {
+            false
         }
     }
 }

@@ -106,6 +106,9 @@ impl Topology {
         for config in configs(&root) {
             policy.check_config(config, &mut problems);
         }
+        if let Some(settings) = root.get("settings") {
+            Policy::check_settings(settings, &mut problems);
+        }
         for link in root
             .get("topology")
             .and_then(|t| t.get("links"))
@@ -344,48 +347,66 @@ const ONE_ENDED: [&str; 6] = [
     "vxlan-stitch",
 ];
 /// What is no node in the short form of a link; what they need is the policy's to say.
-pub(crate) const OUTSIDE: [&str; 3] = ["host", "macvlan", "mgmt-net"];
+const OUTSIDE: [&str; 3] = ["host", "macvlan", "mgmt-net"];
+
+/// Whether an end of a link is none of the lab's nodes, in whatever letters: containerlab compares them as small ones.
+/// <https://github.com/srl-labs/containerlab/blob/main/links/link.go>
+pub(crate) fn is_outside(node: &str) -> bool {
+    OUTSIDE.contains(&&*node.trim().to_ascii_lowercase())
+}
+
+/// The type of a link as containerlab reads it; empty for the short form, which may also say `brief`.
+pub(crate) fn link_type(link: &Node) -> String {
+    let Some(kind) = link.get("type") else {
+        return String::new();
+    };
+    match &kind.value {
+        Value::Text(text) => match &*text.trim().to_ascii_lowercase() {
+            "brief" => String::new(),
+            kind => kind.to_owned(),
+        },
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => {
+            kind.noun().to_owned()
+        }
+    }
+}
 
 /// The ends of a link in the lab. Without a type they are `endpoints: ["r1:eth1", "r2:eth1"]`; with one, two mappings of them, or
 /// one `endpoint`.
 /// <https://github.com/srl-labs/containerlab/blob/main/schemas/clab.schema.json>
 fn link_ends(link: &Node, problems: &mut Problems) -> Vec<End> {
-    let kind = link.get("type");
-    let named = kind.and_then(Node::as_text).unwrap_or_default();
-    let written: &[Node] = if ONE_ENDED.contains(&named) {
+    let named = &*link_type(link);
+    let at = link.get("type").map_or(link.at, |kind| kind.at);
+    let has_one_end = ONE_ENDED.contains(&named);
+    let written: &[Node] = if has_one_end {
         link.get("endpoint").map_or(&[], std::slice::from_ref)
     } else {
         link.get("endpoints").map_or(&[], Node::items)
     };
-    match kind {
-        Some(kind) if ONE_ENDED.contains(&named) => {
-            if written.is_empty() {
-                problems.push(
-                    kind.at,
-                    format!("a link of the type `{named}` has one end: endpoint: {{node: r1, interface: eth1}}"),
-                );
-            }
-        }
-        Some(kind) if !TWO_ENDED.contains(&named) => {
-            let known = [&TWO_ENDED[..], &ONE_ENDED[..]].concat().join(", ");
+    if has_one_end {
+        if written.is_empty() {
             problems.push(
-                kind.at,
-                format!("a link has no type `{named}`; it is one of {known}"),
+                at,
+                format!("a link of the type `{named}` has one end: endpoint: {{node: r1, interface: eth1}}"),
             );
         }
-        Some(_) | None => {
-            if written.len() != 2 {
-                problems.push(
-                    link.at,
-                    "a link has two ends: endpoints: [\"r1:eth1\", \"r2:eth1\"]",
-                );
-            }
-        }
+    } else if !named.is_empty() && !TWO_ENDED.contains(&named) {
+        let known = [&TWO_ENDED[..], &ONE_ENDED[..]].concat().join(", ");
+        problems.push(
+            at,
+            format!("a link has no type `{named}`; it is one of {known}"),
+        );
+    } else if written.len() != 2 {
+        problems.push(
+            link.at,
+            "a link has two ends: endpoints: [\"r1:eth1\", \"r2:eth1\"]",
+        );
     }
     let mut ends = Vec::new();
     for end in written {
         match end_of(end) {
-            Some((node, _)) if kind.is_none() && OUTSIDE.contains(&node) => {}
+            Some((node, _)) if named.is_empty() && is_outside(node) => {}
             Some((node, interface)) => ends.push(End {
                 node: node.to_owned(),
                 interface: interface.to_owned(),

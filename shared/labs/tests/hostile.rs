@@ -40,6 +40,11 @@ fn what_reaches_out_of_the_lab_is_refused_with_its_line() {
             "out of the lab's folder",
         ),
         ("      network-mode: host", "host-network"),
+        ("      exec: reboot", "`exec`"),
+        (
+            "      credentials: {identity-file: /root/.ssh/id_ed25519}",
+            "out of the lab's folder",
+        ),
         ("      privileged: true", "rights over the host"),
         ("      devices: [/dev/sda]", "rights over the host"),
         (
@@ -72,11 +77,35 @@ fn what_reaches_out_of_the_lab_is_refused_with_its_line() {
         error.contains("line 4: `exec`") && error.contains("line 7: the bind"),
         "{error}"
     );
-    let linked = "name: lab\ntopology:\n  nodes:\n    r1: {kind: linux}\n  links:\n    - endpoints: [\"r1:eth1\", \"host:eth0\"]\n";
+    // Containerlab reads kinds, and what is at the end of a link, in small letters.
+    let of_host = "name: lab\ntopology:\n  nodes:\n    r1: {kind: Bridge}\n  links: []\n";
     assert!(
-        refused(linked).starts_with("line 6: a link to `host`"),
+        refused(of_host).starts_with("line 4: a node of the kind `bridge`"),
         "{}",
-        refused(linked)
+        refused(of_host)
+    );
+    for end in ["host", "HOST", " Host ", "MacVLAN", "mgmt-net"] {
+        for kind in ["", "    - type: brief\n  "] {
+            let first = if kind.is_empty() { "    - " } else { "    " };
+            let linked = format!(
+                "name: lab\ntopology:\n  nodes:\n    r1: {{kind: linux}}\n    {}: {{kind: linux}}\n  links:\n{kind}{first}endpoints: [\"r1:eth1\", \"{end}:eth0\"]\n",
+                end.trim()
+            );
+            let error = refused(&linked);
+            assert!(error.contains(&format!("a link to `{end}`")), "{error}");
+        }
+    }
+    let typed = "name: lab\ntopology:\n  nodes:\n    r1: {kind: linux}\n  links:\n    - type: Host\n      endpoint: {node: r1, interface: eth1}\n      host-interface: eth0\n";
+    assert!(
+        refused(typed).starts_with("line 6: a link of the type `host`"),
+        "{}",
+        refused(typed)
+    );
+    let authority = "name: lab\nsettings:\n  certificate-authority:\n    cert: ca.pem\n    key: /etc/ssl/private/ca.key\ntopology:\n  nodes:\n    r1: {kind: linux}\n";
+    assert!(
+        refused(authority).starts_with("line 5: `key`"),
+        "{}",
+        refused(authority)
     );
 }
 
@@ -107,6 +136,10 @@ fn a_link_that_containerlab_would_not_read_is_refused_with_its_line() {
         (
             "type: tunnel\n    endpoint: {node: r1, interface: eth1}",
             "no type `tunnel`",
+        ),
+        (
+            "type: 5\n    endpoints: [\"r1:eth1\", \"r1:eth2\"]",
+            "no type `a number`",
         ),
         (
             "endpoints: [\"r1:eth1\", \"r9:eth1\"]",

@@ -251,6 +251,33 @@ fn names_that_collide_are_refused() {
 }
 
 #[test]
+fn a_node_that_would_be_taken_for_the_host_is_refused() {
+    for node in ["host", "Host", "mgmt_net", "MACVLAN"] {
+        let text = format!("name: x\ntopology:\n  nodes:\n    {node}: {{kind: linux}}\n");
+        let error = Objects::new(
+            &read(&text),
+            &LabFiles::default(),
+            ApiFlavor::C9sRun,
+            &LabSettings::default(),
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.starts_with("line 4: ") && error.contains("takes for what is outside of the lab"),
+            "{node}: {error}"
+        );
+    }
+}
+
+#[test]
+fn links_are_read_as_containerlab_reads_them() {
+    let text = "name: x\ntopology:\n  nodes:\n    r1: {kind: linux, privileged: false}\n    r2: {kind: linux}\n  links:\n    - type: brief\n      endpoints: [\"r1:eth1\", \"r2:eth1\"]\n    - type: VEth\n      endpoints: [{node: r1, interface: eth2}, {node: r2, interface: eth2}]\n    - type:\n      endpoints: [\"r1:eth3\", \"r2:eth3\"]\n";
+    let read = read(text);
+    let ends: Vec<usize> = read.links.iter().map(|link| link.ends.len()).collect();
+    assert_eq!(ends, [2, 2, 2]);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named_with_its_line() {
     let text =
         "name: x\ntopology:\n  nodes:\n    r1:\n      kind: linux\n      binds: [\"a/b:/c\"]\n";
