@@ -47,6 +47,17 @@ const COMMANDS: [&str; 6] = ["act_probe", "cleanup", "cmd", "probe", "start", "s
 /// What matters also where it is in the middle of a key.
 const WHOLE: [&str; 4] = ["_include", "exec", "host_exec", "sources"];
 
+/// Of Ansible's own variables those that only say who signs in to a device. The others choose programs, their arguments, and where
+/// they run.
+const SIGNING_IN: [&str; 6] = [
+    "ansible_become",
+    "ansible_become_password",
+    "ansible_network_os",
+    "ansible_password",
+    "ansible_ssh_pass",
+    "ansible_user",
+];
+
 const NO_EXEC: &str =
     "runs commands when the lab starts, which is not allowed here; ask the operator to allow exec";
 const NO_FILES: &str = "reads other files than those of the lab, which is not allowed";
@@ -111,6 +122,9 @@ fn check_key(part: &str, entry: &Entry, policy: &Policy, problems: &mut Problems
     let (key, at, value) = (entry.key.as_str(), entry.at, &entry.node);
     match part {
         "exec" | "host_exec" if !policy.exec && value.value != Value::Null => {
+            problems.push(at, format!("`{key}` {NO_EXEC}"));
+        }
+        part if part.starts_with("ansible_") && !SIGNING_IN.contains(&part) && !policy.exec => {
             problems.push(at, format!("`{key}` {NO_EXEC}"));
         }
         "plugin" => {

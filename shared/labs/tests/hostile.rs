@@ -365,6 +365,14 @@ fn a_netlab_topology_is_looked_through_before_netlab_sees_it() {
             "defaults:\n  providers:\n    clab:\n      probe: [{cmd: id}]\n",
             "line 4: `probe` runs",
         ),
+        (
+            "groups:\n  all:\n    vars: {ansible_connection: local}\n",
+            "line 3: `ansible_connection` runs",
+        ),
+        (
+            "defaults.devices.frr.group_vars.ansible_ssh_common_args: -o ProxyCommand=id\n",
+            "ansible_ssh_common_args` runs",
+        ),
         ("tools: {x: {up: id}}\n", "line 1: `tools` runs"),
         (
             "defaults.tools.graphite.docker.up: id\n",
@@ -381,6 +389,7 @@ fn a_netlab_topology_is_looked_through_before_netlab_sees_it() {
         // Settings of devices are no devices of the host.
         "defaults:\n  devices:\n    frr: {clab.image: \"frr:1\"}\nnodes: [r1]\n",
         "defaults.providers.clab.lab_prefix: \"\"\nnodes: [r1]\n",
+        "groups: {all: {vars: {ansible_user: ann}}}\nnodes: [r1]\n",
         "validate: {p: {devices: [frr, eos]}}\nnodes: [r1]\n",
         // A part of a topology by its name, and a test of it.
         "components: {tor: {module: [ospf]}}\nnodes: {l1: {include: tor}}\n",
