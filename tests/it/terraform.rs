@@ -476,6 +476,42 @@ async fn a_cancelled_apply_saves_what_it_did_before_it_is_said_to_be_cancelled()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_terraform_that_has_to_be_killed_keeps_no_lock() {
+    let _turn = turn().await;
+    if !terraform_is_there() {
+        return;
+    }
+    let world = World::new().await;
+    let job = world.in_mid_apply().await;
+    let processes = world.it.processes(job).await;
+    // It hears of nothing any more.
+    for program in processes.find().iter().filter(|found| !found.is_runner) {
+        program.signal(Signal::STOP);
+    }
+    let asked = Instant::now();
+    let path = format!("/jobs/{job}/cancel");
+    assert_eq!(world.api(Method::POST, &path, None).await.0, 202);
+    let ended = world.ended(job, WITHIN).await;
+    let took = asked.elapsed();
+    assert_eq!(ended.0, "cancelled", "{ended:?}\n{}", world.log(job).await);
+    let grace = Duration::from_secs(10);
+    assert!(
+        (grace..=grace + Duration::from_secs(2)).contains(&took),
+        "it took {took:?}"
+    );
+    let left = processes.find();
+    assert!(left.iter().all(|found| found.is_runner), "{left:?}");
+    until("the lock to be free", NOTICED, async || {
+        world.state().await.0.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(world.deeds("release_state_lock").await, 1);
+    // And the next run gets it.
+    let next = world.add("plan", &json!({})).await;
+    world.plan(next).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_apply_whose_runner_was_killed_is_not_begun_again() {
     let _turn = turn().await;
     if !terraform_is_there() {
