@@ -33,35 +33,55 @@ pub(crate) async fn check(
     }
     images.sort_unstable();
     images.dedup_by_key(|(text, _)| *text);
-    let asked = tokio::time::timeout(ASK_MAX, ask(egress, &images)).await;
-    let (missing, unknown) = asked.unwrap_or_else(|_| {
-        let late = format!(
+    let mut found = Found::default();
+    let asked = tokio::time::timeout(ASK_MAX, found.ask(egress, &images)).await;
+    if asked.is_err() {
+        found.unknown.push(format!(
             "the registries took more than {} s to answer for the lab's images",
             ASK_MAX.as_secs()
-        );
-        (Vec::new(), vec![late])
-    });
+        ));
+    }
+    let Found { missing, unknown } = found;
     if !missing.is_empty() {
         bail!("{}; nothing was applied", missing.join("; "));
     }
     Ok(unknown)
 }
 
-async fn ask(egress: &TenantEgress, images: &[(&str, u32)]) -> (Vec<String>, Vec<String>) {
-    let (mut missing, mut unknown) = (Vec::new(), Vec::new());
-    for (text, line) in images.iter().take(IMAGES_MAX) {
-        let Ok(image) = text.parse::<ImageRef>() else {
-            continue;
-        };
-        match presence(egress, &image).await {
-            Presence::There => {}
-            Presence::Missing => {
-                missing.push(format!("line {line}: {} has no image {text}", image.host));
-            }
-            Presence::Unknown(why) => {
-                unknown.push(format!("whether {text} is there could not be asked: {why}"));
+/// What was found out so far, one line for each image.
+#[derive(Debug, Default)]
+struct Found {
+    missing: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Found {
+    async fn ask(&mut self, egress: &TenantEgress, images: &[(&str, u32)]) {
+        for (text, line) in images.iter().take(IMAGES_MAX) {
+            let Ok(image) = text.parse::<ImageRef>() else {
+                continue;
+            };
+            match presence(egress, &image).await {
+                Presence::There => {}
+                Presence::Missing => {
+                    let said = format!("line {line}: {} has no image {text}", image.host);
+                    self.missing.push(said);
+                }
+                Presence::Unknown(why) => {
+                    let said = format!("whether {text} is there could not be asked: {why}");
+                    self.unknown.push(said);
+                }
             }
         }
+        if let Some(more) = images
+            .len()
+            .checked_sub(IMAGES_MAX)
+            .filter(|more| *more > 0)
+        {
+            self.unknown.push(format!(
+                "the lab has {} images, and for {more} of them nobody was asked: {IMAGES_MAX} are the most",
+                images.len()
+            ));
+        }
     }
-    (missing, unknown)
 }

@@ -329,6 +329,34 @@ async fn an_image_that_its_registry_does_not_have_is_named_before_anything_is_ap
 }
 
 #[tokio::test]
+async fn images_that_nobody_was_asked_for_are_told_of() {
+    let Some(world) = world().await else { return };
+    // Nobody is asked there, which is soon known.
+    let nodes: String = (1..=52)
+        .map(|n| format!("    r{n}: {{kind: linux, image: \"10.0.0.1/x:{n}\"}}\n"))
+        .collect();
+    let clab = format!("name: other\ntopology:\n  nodes:\n{nodes}");
+    let payload =
+        json!({"action": "deploy", "lab": "pair", "source": {"files": {"clab.yml": clab}}});
+    let job = world.add(&payload).await;
+    world.wake().await;
+    let lines: Vec<String> =
+        sqlx::query_scalar("select line from switchyard.job_logs where job_id = $1 order by seq")
+            .bind(job.0)
+            .fetch_all(&world.rows)
+            .await
+            .expect("a log");
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("could not be asked: "), 50, "{lines:?}");
+    assert_eq!(
+        count("the lab has 52 images, and for 2 of them nobody was asked"),
+        1,
+        "{lines:?}"
+    );
+    assert!(world.topologies().get("pair").await.is_ok(), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_lab_that_will_not_come_up_fails_at_once() {
     let Some(world) = world().await else { return };
     let job = world.add(&world.deploy("frr:1")).await;
