@@ -25,10 +25,7 @@ impl Drop for NetlabApi {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test starts programs of the machine"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test asks the machine")]
 impl NetlabApi {
     /// Whom to be there.
     pub const USER: &str = "labs";
@@ -109,10 +106,6 @@ impl NetlabApi {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test starts programs of the machine"
-)]
 fn served(folder: &Path, address: SocketAddr) -> Child {
     Command::new("netlab")
         .args(["api", "--bind", "127.0.0.1", "--port"])

@@ -79,7 +79,7 @@ pub struct Entry {
 pub fn one(text: &str, options: Options) -> Result<Node, (Position, String)> {
     serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options)
         .map(Node::from)
-        .map_err(said)
+        .map_err(|error| said(&error))
 }
 
 /// Reads every document of a text.
@@ -89,10 +89,10 @@ pub fn one(text: &str, options: Options) -> Result<Node, (Position, String)> {
 pub fn all(text: &str, options: Options) -> Result<Vec<Node>, (Position, String)> {
     serde_saphyr::from_multiple_with_options::<Spanned<Value>>(text, options)
         .map(|documents| documents.into_iter().map(Node::from).collect())
-        .map_err(said)
+        .map_err(|error| said(&error))
 }
 
-fn said(error: Error) -> (Position, String) {
+fn said(error: &Error) -> (Position, String) {
     let error = error.without_snippet();
     let at = error.location().map(Position::from).unwrap_or_default();
     let message = DefaultMessageFormatter.format_message(error).into_owned();
