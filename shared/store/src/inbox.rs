@@ -306,12 +306,13 @@ impl Remembered {
 }
 
 impl Store {
-    /// The trigger as it was when [`Store::inbox_trigger`] found it a moment ago, if it did. It may have changed since.
+    /// What [`Store::inbox_trigger`] found a moment ago, if it looked then: the trigger, or that there is none. It may be otherwise
+    /// since.
     #[must_use]
-    pub fn remembered_trigger(&self, id: TriggerId) -> Option<InboxTrigger> {
+    pub fn remembered_trigger(&self, id: TriggerId) -> Option<Option<InboxTrigger>> {
         let mut all = self.triggers.all();
         match all.get(&id) {
-            Some((at, found)) if at.elapsed() < REMEMBERED_FOR => found.clone(),
+            Some((at, found)) if at.elapsed() < REMEMBERED_FOR => Some(found.clone()),
             Some(_) => {
                 all.remove(&id);
                 None

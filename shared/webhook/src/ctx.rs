@@ -59,8 +59,14 @@ impl Inbox for Ctx {
         with_secrets(self, found).await
     }
 
-    async fn remembered(&self, id: TriggerId) -> Result<Option<(Whose, Secrets)>, InboxError> {
-        with_secrets(self, self.store().remembered_trigger(id)).await
+    async fn remembered(
+        &self,
+        id: TriggerId,
+    ) -> Result<Option<Option<(Whose, Secrets)>>, InboxError> {
+        match self.store().remembered_trigger(id) {
+            Some(found) => Ok(Some(with_secrets(self, found).await?)),
+            None => Ok(None),
+        }
     }
 
     fn redelivered(&self, id: TriggerId, proof: &str, body_sha256: [u8; 32]) -> Option<Again> {

@@ -277,25 +277,27 @@ pub(crate) async fn proved<S: Inbox, T: Send + 'static>(
         Look::Remembered => inbox.remembered(id).await?,
         Look::Now => None,
     };
+    let none = || (None, Secrets::none());
     let mut before = None;
-    if let Some((trigger, secrets)) = remembered {
+    // That there was none is remembered too: then the body is hashed at the same point as for one that is there.
+    if let Some(found) = remembered {
+        let (trigger, secrets) = found.map_or_else(none, |(it, secrets)| (Some(it), secrets));
         let proof = secrets.proof_header();
         match judged(delivery.copy(), secrets, judge).await? {
-            Ok(it) => {
+            Ok(it) if trigger.is_some() => {
                 Span::current().record("trigger.id", field::display(id));
                 return Ok(Proved {
-                    trigger: Some(trigger),
+                    trigger,
                     proof,
                     outcome: Ok(it),
                 });
             }
+            Ok(_) => {}
             Err(bad) => before = Some((trigger, bad)),
         }
     }
-    let (trigger, secrets) = match inbox.trigger(id).await? {
-        Some((trigger, secrets)) => (Some(trigger), secrets),
-        None => (None, Secrets::none()),
-    };
+    let found = inbox.trigger(id).await?;
+    let (trigger, secrets) = found.map_or_else(none, |(it, secrets)| (Some(it), secrets));
     // Of a trigger that is not there something is noted as well, so that the time does not tell which are. What the path holds
     // is not: it may be no id.
     let noted = trigger
@@ -304,7 +306,7 @@ pub(crate) async fn proved<S: Inbox, T: Send + 'static>(
     Span::current().record("trigger.id", field::display(noted));
     let proof = secrets.proof_header();
     let outcome = match before {
-        Some((before, bad)) if trigger.as_ref() == Some(&before) => Err(bad),
+        Some((before, bad)) if trigger == before => Err(bad),
         Some(_) | None => judged(delivery.copy(), secrets, judge).await?,
     };
     Ok(Proved {

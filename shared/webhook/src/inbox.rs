@@ -33,12 +33,13 @@ pub trait Inbox: Clone + Send + Sync + 'static {
         id: TriggerId,
     ) -> impl Future<Output = Result<Option<(Self::Trigger, Secrets)>, InboxError>> + Send;
 
-    /// The trigger as it was a moment ago, when it was looked up then. What does not verify against it is held against
-    /// [`Inbox::trigger`], and `record` says when it has changed since.
+    /// What [`Inbox::trigger`] found a moment ago, when it was asked then: the trigger, or that there is none. What does not
+    /// verify against it is held against [`Inbox::trigger`], and `record` says when it has changed since.
     fn remembered(
         &self,
         _: TriggerId,
-    ) -> impl Future<Output = Result<Option<(Self::Trigger, Secrets)>, InboxError>> + Send {
+    ) -> impl Future<Output = Result<Option<Option<(Self::Trigger, Secrets)>>, InboxError>> + Send
+    {
         std::future::ready(Ok(None))
     }
 
