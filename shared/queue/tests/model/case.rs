@@ -871,6 +871,7 @@ impl<'a> Case<'a> {
                         &(expected.1, expected.2, expected.3),
                     )?;
                 }
+                ensure!(row.is_found, "no index finds job {id}");
                 ensure!(
                     !row.due || !job.later,
                     "job {id} is ready, although its time has not come"

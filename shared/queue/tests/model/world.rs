@@ -166,11 +166,12 @@ impl World {
             "select id, database_id, task, queue_name, key, seq, state::text as state, due, priority, run_at, attempts,
                 attempts_max, epoch, (payload ->> 'n')::integer as payload, worker, waiting::text as waiting,
                 runner is not null as runner, replay_of, coalesce(lease_until < clock_timestamp(), false) as lapsed,
-                lease_until <= attempt_until as within_attempt
+                lease_until <= attempt_until as within_attempt,
+                (state = 'queued') = (lease_until is null) and (state = 'queued' or not due) as is_found
              from switchyard.jobs
              union all
              select id, database_id, task, queue_name, key, seq, state::text, false, priority, run_at, attempts,
-                attempts_max, epoch, (payload ->> 'n')::integer, null, null, false, replay_of, false, null
+                attempts_max, epoch, (payload ->> 'n')::integer, null, null, false, replay_of, false, null, true
              from switchyard.jobs_archive",
         )
         .fetch_all(&self.owner)
@@ -305,6 +306,8 @@ pub(crate) struct JobRow {
     pub(crate) lapsed: bool,
     /// Null when it has no lease or no attempt.
     pub(crate) within_attempt: Option<bool>,
+    /// Whether the indexes find it: only what is queued has no lease, and only what is queued may be due.
+    pub(crate) is_found: bool,
 }
 
 impl JobRow {
