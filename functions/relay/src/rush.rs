@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often a relay looks meanwhile, and so how late it may be.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Who is told within this time after it asked was told too soon.
 const SOON: Duration = Duration::from_millis(5);
 /// That often in a row.
