@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::case::{add_job, callback_job, code_of};
 use crate::op::{
-    After, Delay, End, Limit, OnJob, Op, PauseKind, Pick, Said, Scope, Seq, TASKS, TENANTS, Turn,
+    After, Delay, End, Limit, OnJob, Op, PauseKind, Pick, Scope, Seq, TASKS, TENANTS, Turn,
 };
 use crate::reference::{Hold, ensure};
 use crate::world::{World, Wrong, queue_name, task_name};
@@ -214,11 +214,6 @@ impl<'a> Crowd<'a> {
                     self.ended(hold.job, state);
                 }
             }
-            // What is tried again is put back as by a worker, which is done here as well.
-            Op::Callback {
-                said: Said::Error { retry: true } | Said::Cancelled,
-                ..
-            } => {}
             Op::Callback {
                 hold,
                 said,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{FinishReport, JobState, KeyMode, Waiting};
+use queue::executors::{Heard, Said, ToldLines};
 use queue::{Ended, Finish, Hold, NewJob, Wait};
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
@@ -211,6 +212,7 @@ async fn what_is_put_back_waits_for_its_key_with_nothing_in_hand() {
         ("b", "snooze"),
         ("c", "release"),
         ("d", "approval"),
+        ("e", "callback"),
     ] {
         let job = world.add(&keyed(key)).await;
         let hold = world.claim_one("task").await;
@@ -236,6 +238,16 @@ async fn what_is_put_back_waits_for_its_key_with_nothing_in_hand() {
                 "snooze" => other.queue.snooze(hold, Duration::ZERO, "busy").await,
                 "release" => {
                     assert_eq!(other.queue.release(&[hold]).await.unwrap(), 1);
+                    return;
+                }
+                "callback" => {
+                    let said = Said::Error {
+                        error: "broken".to_owned(),
+                        retry: true,
+                    };
+                    let log = ToldLines::default();
+                    let heard = other.queue.callback(other.tenant, hold, &said, &log).await;
+                    assert!(matches!(heard, Ok(Heard::Applied { .. })), "{heard:?}");
                     return;
                 }
                 _ => {
