@@ -43,7 +43,7 @@ pub async fn connections_die_silently(setup: &Setup) -> Seen {
 }
 
 /// Fault 10: the listening connection dies and notifications are lost. (That the server's queue of them is full, which takes
-/// 8 GiB, is not tried: who sends one then fails at the commit.)
+/// 8 GiB, is not tried: shortly before that nobody is notified any more, which is the same to who waits.)
 ///
 /// # Panics
 /// When a job waits for longer than the poll, or a cancel for longer than a heartbeat.
