@@ -13,6 +13,9 @@ use model::{DeliveryId, TriggerId};
 
 use crate::{Cause, Normalised, Secrets, Which};
 
+/// A trigger with its secrets, or that there is none.
+pub type FoundTrigger<Trigger> = Option<(Trigger, Secrets)>;
+
 /// Where deliveries are kept.
 pub trait Inbox: Clone + Send + Sync + 'static {
     /// What `trigger` returns and `record` and `reject` take back: whose trigger it is, in which version.
@@ -38,8 +41,7 @@ pub trait Inbox: Clone + Send + Sync + 'static {
     fn remembered(
         &self,
         _: TriggerId,
-    ) -> impl Future<Output = Result<Option<Option<(Self::Trigger, Secrets)>>, InboxError>> + Send
-    {
+    ) -> impl Future<Output = Result<Option<FoundTrigger<Self::Trigger>>, InboxError>> + Send {
         std::future::ready(Ok(None))
     }
 

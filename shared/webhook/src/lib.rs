@@ -53,7 +53,9 @@ pub use error::{BadIdentity, BadSignature, Cause, HeaderProblem, ParseError};
 pub use functions::{Functions, NotRedelivered, Redelivered, StoredDelivery};
 pub use handshake::handshake;
 pub use headers::stored as stored_headers;
-pub use inbox::{Again, Inbox, InboxError, Incoming, Key, Meaning, Recorded, Rejection};
+pub use inbox::{
+    Again, FoundTrigger, Inbox, InboxError, Incoming, Key, Meaning, Recorded, Rejection,
+};
 pub use json::{read as read_json, without_nul};
 pub use scheme::hmac::{HmacSha256, Signed};
 pub use scheme::oidc::{BadKeys, SigningKey};
