@@ -22,7 +22,6 @@ use store::credentials::{self, CredentialKind, NewCredential, Rotation};
 use store::watch::Login;
 use tempfile::NamedTempFile;
 use testkit::{GitBehaviour, GitOrigin, GitServer, Https, Sshd, TestDb};
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
@@ -360,16 +359,7 @@ impl Served {
             .execute(&self.rows)
             .await
             .expect("it is due");
-        let event = Request::post("/")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", "1")
-            .header("ce-source", "/clock")
-            .header("ce-type", "dev.knative.sources.ping")
-            .body(Body::empty())
-            .expect("a request");
-        let answer = self.router.clone().oneshot(event).await;
-        let status = answer.expect("a router always answers").status();
-        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(testkit::tick(&self.router).await, StatusCode::ACCEPTED);
     }
 
     async fn state(&self, id: Uuid) -> (String, String) {

@@ -1,10 +1,8 @@
 use axum::Router;
-use axum::body::Body;
 use host::{Env, Resources};
-use http::{Request, StatusCode};
+use http::StatusCode;
 use sqlx::PgPool;
 use testkit::TestDb;
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
@@ -89,16 +87,7 @@ impl Served {
     }
 
     async fn tick(&self) {
-        let event = Request::post("/")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", "1")
-            .header("ce-source", "/clock")
-            .header("ce-type", "dev.knative.sources.ping")
-            .body(Body::empty())
-            .expect("a request");
-        let answer = self.router.clone().oneshot(event).await;
-        let status = answer.expect("a router always answers").status();
-        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(testkit::tick(&self.router).await, StatusCode::ACCEPTED);
     }
 
     async fn texts(&self, sql: &'static str) -> Vec<String> {

@@ -1,11 +1,9 @@
 //! What one pass makes good, on a real Postgres.
 
-use axum::body::Body;
 use host::{Env, Mounted, Resources};
-use http::{Request, StatusCode};
+use http::StatusCode;
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::TestDb;
-use tower::ServiceExt as _;
 
 const WORKER: &str = "00000000-0000-4000-8000-00000000000a";
 
@@ -76,15 +74,10 @@ impl World {
     }
 
     async fn tick(&self) {
-        let event = Request::post("/")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", "1")
-            .header("ce-source", "/clock")
-            .header("ce-type", "dev.knative.sources.ping")
-            .body(Body::empty())
-            .expect("a request");
-        let answer = self.function.router.clone().oneshot(event).await;
-        assert_eq!(answer.expect("an answer").status(), StatusCode::ACCEPTED);
+        assert_eq!(
+            testkit::tick(&self.function.router).await,
+            StatusCode::ACCEPTED
+        );
     }
 
     /// What the process has counted as taken back.

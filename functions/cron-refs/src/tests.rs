@@ -1,8 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use host::Resources;
 use secrecy::ExposeSecret as _;
@@ -11,7 +10,6 @@ use sqlx::PgPool;
 use store::Keyring;
 use tempfile::NamedTempFile;
 use testkit::{Https, TestDb};
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
@@ -134,16 +132,7 @@ impl Served {
     }
 
     async fn tick(&self) {
-        let event = Request::post("/")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", "1")
-            .header("ce-source", "/clock")
-            .header("ce-type", "dev.knative.sources.ping")
-            .body(Body::empty())
-            .expect("a request");
-        let answer = self.router.clone().oneshot(event).await;
-        let status = answer.expect("a router always answers").status();
-        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(testkit::tick(&self.router).await, StatusCode::ACCEPTED);
     }
 
     /// Tags a commit with an object of its own.

@@ -1,7 +1,5 @@
-use axum::body::Body;
 use host::Resources;
-use http::{Request, StatusCode};
-use tower::ServiceExt as _;
+use http::StatusCode;
 
 use super::*;
 
@@ -72,15 +70,7 @@ async fn one_pass_drops_deletes_forgets_and_analyses_and_the_next_finds_nothing(
         .expect("good settings")
         .router;
     for _ in 0..2 {
-        let event = Request::post("/")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", "1")
-            .header("ce-source", "/clock")
-            .header("ce-type", "dev.knative.sources.ping")
-            .body(Body::empty())
-            .expect("a request");
-        let answer = router.clone().oneshot(event).await.expect("an answer");
-        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        assert_eq!(testkit::tick(&router).await, StatusCode::ACCEPTED);
         let left: (i64, i64, String, bool) = sqlx::query_as(
             "select (select count(*) from switchyard.job_logs), (select count(*) from switchyard.job_keys),
                 (select string_agg(deed, ' ') from switchyard.audit),

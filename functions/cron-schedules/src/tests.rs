@@ -1,11 +1,9 @@
 use axum::Router;
-use axum::body::Body;
 use host::{Clock, Env, Resources};
-use http::{Request, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 use sqlx::PgPool;
 use testkit::TestDb;
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
@@ -66,18 +64,6 @@ fn router(db: &TestDb, clock: Clock) -> Router {
     mounted.router
 }
 
-async fn tick(router: &Router) -> StatusCode {
-    let event = Request::post("/")
-        .header("ce-specversion", "1.0")
-        .header("ce-id", "1")
-        .header("ce-source", "/clock")
-        .header("ce-type", "dev.knative.sources.ping")
-        .body(Body::empty())
-        .expect("a request");
-    let answer = router.clone().oneshot(event).await;
-    answer.expect("a router always answers").status()
-}
-
 #[tokio::test]
 async fn what_is_due_is_fired_and_what_has_no_ticks_is_planned_in_one_pass() {
     let it = Served::new().await;
@@ -86,7 +72,7 @@ async fn what_is_due_is_fired_and_what_has_no_ticks_is_planned_in_one_pass() {
     it.declare("new", json!({"hour": 9, "minute": 0}), "null")
         .await;
     it.declare("wrong", json!({"hours": 9}), "null").await;
-    assert_eq!(tick(&it.router).await, StatusCode::ACCEPTED);
+    assert_eq!(testkit::tick(&it.router).await, StatusCode::ACCEPTED);
     assert_eq!(it.jobs().await, 1);
     let without: Vec<String> = sqlx::query_scalar(
         "select name || ': ' || problem from switchyard.schedules where next_at is null",
@@ -99,7 +85,7 @@ async fn what_is_due_is_fired_and_what_has_no_ticks_is_planned_in_one_pass() {
         without[0].starts_with("wrong: a rule has no \"hours\""),
         "{without:?}"
     );
-    assert_eq!(tick(&it.router).await, StatusCode::ACCEPTED);
+    assert_eq!(testkit::tick(&it.router).await, StatusCode::ACCEPTED);
     assert_eq!(it.jobs().await, 1);
 }
 
@@ -116,10 +102,10 @@ async fn more_than_one_batch_is_due_and_all_of_it_is_fired() {
     .expect("schedules");
     // Two at once: each fires what the other does not.
     let other = router(&it.db, Clock::Machine);
-    let (one, two) = tokio::join!(tick(&it.router), tick(&other));
+    let (one, two) = tokio::join!(testkit::tick(&it.router), testkit::tick(&other));
     assert_eq!((one, two), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
     while it.jobs().await < 450 {
-        assert_eq!(tick(&it.router).await, StatusCode::ACCEPTED);
+        assert_eq!(testkit::tick(&it.router).await, StatusCode::ACCEPTED);
     }
     assert_eq!(it.jobs().await, 450);
 }
@@ -137,7 +123,10 @@ async fn a_machine_whose_clock_is_ten_minutes_wrong_fires_no_tick_too_early_and_
         .expect("the present");
     let skew = chrono::TimeDelta::minutes(10);
     for clock in [Clock::Fixed(now + skew), Clock::Fixed(now - skew)] {
-        assert_eq!(tick(&router(&it.db, clock)).await, StatusCode::ACCEPTED);
+        assert_eq!(
+            testkit::tick(&router(&it.db, clock)).await,
+            StatusCode::ACCEPTED
+        );
         assert_eq!(it.jobs().await, 1);
     }
 }
@@ -162,7 +151,7 @@ async fn a_tick_of_a_trigger_is_one_event_however_many_fire_it() {
     .await
     .expect("a schedule");
     let others: Vec<Router> = (0..4).map(|_| router(&it.db, Clock::Machine)).collect();
-    let all = others.iter().map(tick);
+    let all = others.iter().map(testkit::tick);
     for status in futures::future::join_all(all).await {
         assert_eq!(status, StatusCode::ACCEPTED);
     }
@@ -201,7 +190,7 @@ async fn a_secret_whose_time_is_over_is_forgotten() {
     .execute(&it.rows)
     .await
     .expect("triggers");
-    tick(&it.router).await;
+    testkit::tick(&it.router).await;
     let kept: Vec<String> = sqlx::query_scalar(
         "select name from switchyard.triggers where secret_previous is not null order by name",
     )

@@ -1,8 +1,7 @@
 //! The function on a database, with a repository that a Git server serves to who has a token.
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::StatusCode;
 use host::Resources;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -12,7 +11,6 @@ use store::workspaces::{self, Saved, WantedWorkspace};
 use store::{Keyring, credentials};
 use tempfile::NamedTempFile;
 use testkit::{GitBehaviour, GitOrigin, GitServer, TestDb};
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::*;
@@ -125,16 +123,7 @@ impl Served {
             .execute(&self.rows)
             .await
             .expect("it is due");
-        let event = Request::post("/")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", "1")
-            .header("ce-source", "/clock")
-            .header("ce-type", "dev.knative.sources.ping")
-            .body(Body::empty())
-            .expect("a request");
-        let answer = self.router.clone().oneshot(event).await;
-        let status = answer.expect("a router always answers").status();
-        assert_eq!(status, StatusCode::ACCEPTED);
+        assert_eq!(testkit::tick(&self.router).await, StatusCode::ACCEPTED);
     }
 
     async fn row(&self) -> Value {

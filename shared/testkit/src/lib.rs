@@ -23,6 +23,7 @@ mod s3;
 mod server;
 mod sshd;
 mod template;
+mod tick;
 
 pub use conformance::conformance;
 pub use database::{TestDb, database};
@@ -34,3 +35,4 @@ pub use proxy::Proxy;
 pub use s3::S3;
 pub use sshd::Sshd;
 pub use template::data_folder;
+pub use tick::tick;
