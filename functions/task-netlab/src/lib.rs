@@ -24,13 +24,10 @@ pub const FUNCTION: Function = Function {
     kind: Kind::Task(POLICY),
     routes: |env| {
         let worker = Worker::new(env)?;
-        let (runners, stopping) = (worker.runners().clone(), worker.runners().clone());
-        let routes = host::task_with_cancel(
-            POLICY,
-            move |ctx, job| work::run(ctx, worker.clone(), job),
-            move |ctx, what| launch::stop(ctx, stopping.clone(), what),
-        );
-        Ok(launch::looking_back(routes, runners))
+        let runners = worker.runners().clone();
+        Ok(launch::task(POLICY, runners, move |ctx, job| {
+            work::run(ctx, worker.clone(), job)
+        }))
     },
 };
 

@@ -193,8 +193,8 @@ async fn not_started(ctx: &Ctx, id: RunId, hold: Hold, error: &anyhow::Error) {
     }
 }
 
-/// Stops the run of a job that was asked to stop, for [`host::task_with_cancel`].
-pub async fn stop(_ctx: Ctx, runners: Runners, what: CancelTry) -> CancelReport {
+/// Stops the run of a job that was asked to stop.
+pub(crate) async fn stop(runners: Runners, what: CancelTry) -> CancelReport {
     match runners.launcher.stop(&what.runner).await {
         Ok(Stopped::Gone) => CancelReport::Applied,
         Ok(Stopped::NotYet(why)) => CancelReport::Retry(anyhow!(why)),

@@ -8,10 +8,11 @@ mod begin;
 mod launcher;
 mod local;
 mod settings;
+mod task;
 mod unstarted;
 
-pub use begin::{Runners, start, stop};
+pub use begin::{Runners, start};
 pub use launcher::{Launch, Launcher, Look, RunId, Stopped};
 pub use local::Local;
 pub use settings::{Settings, Where};
-pub use unstarted::looking_back;
+pub use task::task;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use host::{Ctx, Routes};
+use host::Ctx;
 use queue::runs::Launching;
 
 use crate::begin::lost;
@@ -12,14 +12,8 @@ use crate::{Look, RunId, Runners};
 /// How long who recorded a run may take to start its runner: it may be another process than this one, and is not told apart.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
-/// The routes of a task with runs. When the function starts it looks once for runs that were recorded before and whose runners
-/// were never heard of: one that is not there ends at once, and not when the time for its first sign of life is over.
-#[must_use]
-pub fn looking_back(routes: Routes, runners: Runners) -> Routes {
-    routes.beside(move |ctx| look_back(ctx, runners.clone()))
-}
-
-async fn look_back(ctx: Ctx, runners: Runners) -> anyhow::Result<()> {
+/// Looks once, and ends with the function.
+pub(crate) async fn look_back(ctx: Ctx, runners: Runners) -> anyhow::Result<()> {
     let launcher = runners.launcher();
     let task = ctx.function();
     let launching = database::answered(|| ctx.queue().launching_runs(task, launcher.name()))
