@@ -9,10 +9,7 @@ use host::BodyError;
 use serde_json::{Value, json};
 use store::artifacts::Refused;
 
-use crate::{COME_AGAIN_SECS, Refusal};
-
-/// When to send news again that came too often, in seconds.
-const TOO_OFTEN_SECS: HeaderValue = HeaderValue::from_static("1");
+use crate::{COME_AGAIN_SECS, Refusal, TOO_OFTEN_SECS};
 
 /// Why a runner's call is not taken.
 #[derive(Debug, thiserror::Error)]
