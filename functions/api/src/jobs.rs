@@ -72,7 +72,12 @@ pub(crate) async fn show(Path(id): Path<String>, asked: Asked) -> Answer<Job> {
     let found = pages::job(&mut tx, id).await?;
     let reasons = reasons::own_reasons(&mut tx, &[id]).await?.pop();
     let events = pages::job_events(&mut tx, id).await?;
-    let plain = pages::plain_variables(&mut tx, id).await?;
+    let plain = match &found {
+        Some(found) if found.job.task == runs::terraform::TASK => {
+            pages::plain_variables(&mut tx, id).await?
+        }
+        Some(_) | None => Vec::new(),
+    };
     tx.commit().await?;
     let mut job = found.ok_or(Problem::NotFound)?;
     job.payload = runs::masked(&job.job.task, job.payload, &plain);
