@@ -457,19 +457,6 @@ async fn a_host_is_asked_for_its_labs_and_a_cancel_reaches_it() {
     std::fs::remove_dir_all(home.join(there)).expect("the lab was put there");
 }
 
-/// A ring of routers, whose files take netlab a while.
-fn ring(count: usize) -> String {
-    let nodes: Vec<String> = (1..=count).map(|node| format!("r{node}")).collect();
-    let links: Vec<String> = (1..=count)
-        .map(|node| format!("r{node}-r{}", node % count + 1))
-        .collect();
-    format!(
-        "provider: clab\ndefaults.device: frr\nmodule: [ospf]\nnodes: [{}]\nlinks: [{}]\n",
-        nodes.join(", "),
-        links.join(", ")
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_with_netlabs_own_api_does_what_it_can_and_says_what_it_cannot() {
     let Some(api) = NetlabApi::start() else {
@@ -478,7 +465,7 @@ async fn a_host_with_netlabs_own_api_does_what_it_can_and_says_what_it_cannot() 
     let _turn = turn().await;
     api.lab("triangle", TRIANGLE);
     api.lab("wrong", "nodes: [r1]\nlinks: [r1-r9]\n");
-    api.lab("ring", &ring(16));
+    api.ring("ring", 16);
     let allowed = format!("localhost:{}", api.address().port());
     let world = World::trusting(&allowed, &api.certificate_file()).await;
     let host = world.api_host(&api).await;

@@ -11,19 +11,6 @@ use tokio::sync::mpsc;
 /// One `netlab api`, with a folder of labs.
 struct Host(NetlabApi);
 
-/// A ring of routers, whose files take netlab a while.
-fn ring(count: usize) -> String {
-    let nodes: Vec<String> = (1..=count).map(|node| format!("r{node}")).collect();
-    let links: Vec<String> = (1..=count)
-        .map(|node| format!("r{node}-r{}", node % count + 1))
-        .collect();
-    format!(
-        "provider: clab\ndefaults.device: frr\nmodule: [ospf]\nnodes: [{}]\nlinks: [{}]\n",
-        nodes.join(", "),
-        links.join(", ")
-    )
-}
-
 impl Host {
     async fn order(
         &self,
@@ -88,7 +75,7 @@ async fn a_lab_is_made_by_the_real_api_and_its_log_comes_with_the_end() {
     let Some(host) = NetlabApi::start().map(Host) else {
         return;
     };
-    host.0.lab("ring", &ring(3));
+    host.0.ring("ring", 3);
     let (ended, said) = host.done(NetlabAction::Create, "ring").await;
     assert_eq!(ended.unwrap().code, 0, "{said}");
     assert!(
@@ -111,7 +98,7 @@ async fn a_job_that_says_running_for_ever_has_failed() {
     assert_eq!(ended.unwrap().code, 1, "{said}");
     assert!(said.contains("netlab gave up"), "{said}");
     // One error more or less in the process does not change the next.
-    host.0.lab("ring", &ring(2));
+    host.0.ring("ring", 2);
     let (ended, said) = host.done(NetlabAction::Create, "ring").await;
     assert_eq!(ended.unwrap().code, 0, "{said}");
     let (ended, said) = host.done(NetlabAction::Create, "nowhere").await;
@@ -124,7 +111,7 @@ async fn what_has_begun_cannot_be_stopped_and_that_is_said() {
     let Some(host) = NetlabApi::start().map(Host) else {
         return;
     };
-    host.0.lab("ring", &ring(8));
+    host.0.ring("ring", 8);
     let stop = Stop::default();
     let (send, mut receive) = mpsc::channel(16);
     let order = host.order(

@@ -81,6 +81,23 @@ impl NetlabApi {
         std::fs::write(folder.join("topology.yml"), topology).expect("it works");
     }
 
+    /// Puts a lab there that is a ring of so many routers, whose files take netlab a while.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    pub fn ring(&self, name: &str, routers: usize) {
+        let nodes: Vec<String> = (1..=routers).map(|node| format!("r{node}")).collect();
+        let links: Vec<String> = (1..=routers)
+            .map(|node| format!("r{node}-r{}", node % routers + 1))
+            .collect();
+        let topology = format!(
+            "provider: clab\ndefaults.device: frr\nmodule: [ospf]\nnodes: [{}]\nlinks: [{}]\n",
+            nodes.join(", "),
+            links.join(", ")
+        );
+        self.lab(name, &topology);
+    }
+
     /// The folder in which labs have theirs.
     #[must_use]
     pub fn folder(&self) -> &Path {
