@@ -121,6 +121,17 @@ impl World {
         .into_parts()
     }
 
+    /// Cancels a job and says how long its end took.
+    async fn cancelled(&self, job: i64) -> Duration {
+        let asked = Instant::now();
+        let path = format!("/jobs/{job}/cancel");
+        assert_eq!(self.api(Method::POST, &path, None).await.0, 202);
+        let ended = self.ended(job, WITHIN).await;
+        let took = asked.elapsed();
+        assert_eq!(ended.0, "cancelled", "{ended:?}\n{}", self.log(job).await);
+        took
+    }
+
     async fn log(&self, job: i64) -> String {
         let lines: Vec<String> = sqlx::query_scalar(
             "select line from switchyard.job_logs where job_id = $1 order by epoch, seq",
@@ -433,14 +444,7 @@ async fn a_cancelled_apply_saves_what_it_did_before_it_is_said_to_be_cancelled()
     let job = world.in_mid_apply().await;
     let processes = world.it.processes(job).await;
     assert!(!processes.find().is_empty());
-    let asked = Instant::now();
-    let (status, _) = world
-        .api(Method::POST, &format!("/jobs/{job}/cancel"), None)
-        .await;
-    assert_eq!(status, 202);
-    let ended = world.ended(job, WITHIN).await;
-    let took = asked.elapsed();
-    assert_eq!(ended.0, "cancelled", "{ended:?}\n{}", world.log(job).await);
+    let took = world.cancelled(job).await;
     assert!(took <= Duration::from_secs(10 + 2), "it took {took:?}");
     let programs = processes
         .find()
@@ -488,12 +492,7 @@ async fn a_terraform_that_has_to_be_killed_keeps_no_lock() {
     for program in processes.find().iter().filter(|found| !found.is_runner) {
         program.signal(Signal::STOP);
     }
-    let asked = Instant::now();
-    let path = format!("/jobs/{job}/cancel");
-    assert_eq!(world.api(Method::POST, &path, None).await.0, 202);
-    let ended = world.ended(job, WITHIN).await;
-    let took = asked.elapsed();
-    assert_eq!(ended.0, "cancelled", "{ended:?}\n{}", world.log(job).await);
+    let took = world.cancelled(job).await;
     let grace = Duration::from_secs(10);
     assert!(
         (grace..=grace + Duration::from_secs(2)).contains(&took),
