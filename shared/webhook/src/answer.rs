@@ -1,16 +1,22 @@
 //! What a sender is answered.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use model::DeliveryId;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::endpoint::{BODY_BYTES_MAX, BODY_TIMEOUT};
 use crate::inbox::InboxError;
 
 /// When to try again after a 503.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// How long after it came a request is refused, at the earliest: finding out takes half a millisecond.
+const REFUSED_AFTER: Duration = Duration::from_millis(5);
 
 /// Why a request ends early.
 pub(crate) enum Refusal {
@@ -129,7 +135,10 @@ impl Answer {
         Self::problem(StatusCode::CONFLICT, "the delivery's id is taken", detail).about(first)
     }
 
-    pub(crate) fn unauthorized() -> Self {
+    /// Whatever was not proved is told the same, and at the same time after it was all there at `came`: by then it is long
+    /// known, so that the time does not tell which triggers there are.
+    pub(crate) async fn unauthorized(came: Instant) -> Self {
+        tokio::time::sleep_until(came + REFUSED_AFTER).await;
         let detail = "there is no such trigger, or the signature was not made with its secret over this body: compare the \
                       hook's URL and secret with the trigger's";
         Self::problem(

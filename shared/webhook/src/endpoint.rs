@@ -30,6 +30,7 @@ use model::TriggerId;
 use model::scheme::SchemeHeader;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field};
 
 use crate::answer::{Answer, Refusal};
@@ -360,6 +361,8 @@ fn said<V: Vendor>(verified: Delivery<Verified>, which: Option<Which>) -> Read {
 
 /// What a request says of itself, kept also when it does not verify.
 pub(crate) struct Claim {
+    /// When all of it was there.
+    came: Instant,
     vendor: &'static str,
     event: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
@@ -373,6 +376,7 @@ impl Claim {
             .and_then(|sender| delivery::one(headers, sender.event).ok().flatten())
             .map(shortened);
         Self {
+            came: Instant::now(),
             vendor,
             event,
             headers: stored_headers(headers),
@@ -407,7 +411,7 @@ impl Claim {
             sampled: self.sampled,
         };
         inbox.reject(trigger, rejection).await?;
-        Ok(Answer::unauthorized())
+        Ok(Answer::unauthorized(self.came).await)
     }
 }
 

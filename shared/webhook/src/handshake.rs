@@ -14,6 +14,7 @@ use http::header::ALLOW;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use model::{Scheme, TriggerId};
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use crate::answer::{Answer, Refusal};
 use crate::endpoint::{Named, by_id, by_id_and_secret};
@@ -73,6 +74,7 @@ async fn asked<S: Inbox>(
     (trigger, secret): Named,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    let came = Instant::now();
     let origin = origin(&headers)?;
     let wants_rate = headers.contains_key(RATE);
     let id = trigger
@@ -103,7 +105,7 @@ async fn asked<S: Inbox>(
         };
         let trigger = found.map(|(trigger, _)| trigger);
         inbox.reject(trigger.as_ref(), rejection).await?;
-        return Err(Answer::unauthorized().into());
+        return Err(Answer::unauthorized(came).await.into());
     }
     let mut response = StatusCode::OK.into_response();
     let answer = response.headers_mut();
