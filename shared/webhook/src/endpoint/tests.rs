@@ -50,6 +50,8 @@ struct Kept {
     recorded: Vec<Incoming>,
     rejected: Vec<(bool, Rejection)>,
     lookups: usize,
+    /// How much longer it takes to find a trigger than to find none.
+    found_later: Duration,
     down: bool,
 }
 
@@ -84,6 +86,10 @@ impl Inbox for Memory {
     async fn trigger(&self, id: TriggerId) -> Result<Option<(TriggerId, Secrets)>, InboxError> {
         self.reached()?;
         self.kept().lookups += 1;
+        if id == trigger() {
+            let later = self.kept().found_later;
+            tokio::time::sleep(later).await;
+        }
         Ok((id == trigger()).then(|| (id, Secrets::new(SECRET.into(), None))))
     }
 
@@ -273,6 +279,31 @@ async fn an_unknown_trigger_and_a_bad_signature_get_one_answer_by_one_way() {
         ),
     ]
     "#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_refusal_is_told_does_not_tell_which_triggers_there_are() {
+    let inbox = Memory::default();
+    inbox.kept().found_later = Duration::from_millis(3);
+    let unsigned = || {
+        let mut request = request("push", "a", "{}");
+        request.headers_mut().remove("x-hub-signature-256");
+        request
+    };
+    let mut unknown = unsigned();
+    *unknown.uri_mut() = "/no-id".parse().expect("a path");
+    let mut took = Vec::new();
+    for request in [unsigned(), unknown] {
+        let asked = Instant::now();
+        assert_eq!(send(&inbox, request).await.0, StatusCode::UNAUTHORIZED);
+        took.push(asked.elapsed());
+    }
+    assert_eq!(took[0], took[1]);
+    // Who is let in does not wait for that.
+    let asked = Instant::now();
+    let (status, _) = send(&inbox, request("push", "a", "{}")).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(asked.elapsed(), Duration::from_millis(3));
 }
 
 #[tokio::test]
