@@ -139,6 +139,8 @@ pub async fn the_database_is_out_of_reach_of_a_worker(setup: &Setup) -> Seen {
         })
         .await;
     let other = cluster.add_worker().await;
+    // A worker that starts says how long attempts of its tasks take.
+    cluster.attempts_take(work * 2).await;
     cluster.lead_to(other);
     let held = held_by(&cluster, cut_off);
     proxy.fall_silent();
