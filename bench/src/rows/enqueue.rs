@@ -45,7 +45,9 @@ pub async fn measure(ground: &Ground) -> anyhow::Result<Vec<Figure>> {
     graphile::make(ground).await?;
     sqlx::raw_sql(
         "create table bench.same (like switchyard.jobs including all);
-        create table bench.notified (like bench.jobs including all)",
+        create table bench.notified (like bench.jobs including all);
+        grant usage on schema bench to switchyard_system;
+        grant select, insert on bench.same, bench.jobs, bench.notified to switchyard_system",
     )
     .execute(&mut ground.connection().await?)
     .await?;
@@ -65,9 +67,9 @@ pub async fn measure(ground: &Ground) -> anyhow::Result<Vec<Figure>> {
             next: Arc::clone(&next),
         };
         ours.push(client(ground.system_connection().await?, Sort::Ours));
-        bare.push(client(ground.connection().await?, Sort::Bare));
-        lean.push(client(ground.connection().await?, Sort::Lean));
-        notified.push(client(ground.connection().await?, Sort::Notified));
+        bare.push(client(ground.system_connection().await?, Sort::Bare));
+        lean.push(client(ground.system_connection().await?, Sort::Lean));
+        notified.push(client(ground.system_connection().await?, Sort::Notified));
     }
     let sink = Served::start(Router::new().fallback(post(async || StatusCode::ACCEPTED))).await?;
 
@@ -119,8 +121,8 @@ pub async fn measure(ground: &Ground) -> anyhow::Result<Vec<Figure>> {
         format!("{:.0}/s", median(&bare_rates)?),
     )
     .noting(format!(
-        "{CLIENTS} clients with a connection each; {PAIRS} pairs of {} s, one side after the other; the ratio is the median of \
-         {}; all rows were counted afterwards",
+        "{CLIENTS} clients with a connection each, all in the role that functions have; {PAIRS} pairs of {} s, one side after \
+         the other; the ratio is the median of {}; all rows were counted afterwards",
         WINDOW.as_secs(),
         listed(&ratios)
     ))
