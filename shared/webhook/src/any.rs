@@ -160,6 +160,8 @@ async fn handed_on<S: Inbox, N: HandOn<S>>(
     let function = match (proved.outcome, &proved.trigger) {
         (Ok(function), Some(_)) => function,
         (outcome, trigger) => {
+            // It may be large, and refusing takes its time.
+            drop(body);
             let refused = claim.refused(inbox, trigger.as_ref(), outcome.err());
             return Ok(refused.await?.into_response());
         }

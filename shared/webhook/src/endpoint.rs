@@ -173,6 +173,8 @@ async fn taken<V: Vendor, S: Inbox>(
             (Ok(read), Some(trigger)) => (read, trigger),
             (outcome, trigger) => {
                 let bad = outcome.err();
+                // It may be large, and refusing takes its time.
+                drop(delivery);
                 return Ok(claim.refused(inbox, trigger.as_ref(), bad).await?);
             }
         };
