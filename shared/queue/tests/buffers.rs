@@ -109,6 +109,17 @@ impl World {
             ),
         )
         .await;
+        if why == "paused" {
+            // As pauses of queues are kept.
+            run(
+                &mut self.session,
+                &format!(
+                    "insert into switchyard.pauses (kind, database_id, queue_name, by_whom)
+                     select 'pause', '{TENANT}', 'paused-' || n, 'a person' from generate_series(1, {count}) n"
+                ),
+            )
+            .await;
+        }
     }
 
     /// Jobs that are being worked on, as in any system at work: what is claimed next is not the first thing ever held.
